@@ -1,0 +1,491 @@
+"""Dataset: the one currency between the parts.
+
+What shaped it:
+
+* A million annotations must stay cheap: parallel numpy columns (about 80 bytes an annotation), no object per record.
+* Nothing is repaired: a reversed box, a class nobody declared or a missing image goes in as it is written, so that checks can judge it.
+  What a column cannot hold (text where a number belongs) becomes a `Problem` with its place, so that nothing is dropped silently.
+* Every row knows where it came from (`source`, `position`, `line`), so that a finding can point at it and a writer can copy it verbatim.
+
+Invariants, checked when a Dataset is made:
+
+* all columns of a table have one length; `annotations.image` and every `source` index lie in range
+* `annotations.class_index` is -1 (a class nobody declared) or a row of `classes`
+* `images.in_split` is a Boolean matrix images × `splits`; every image is in at least one split
+* an image with an annotation is `LABELED`
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataset_doctor.geometry import Boxes
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from scipy import sparse
+
+Rows = NDArray[np.intp]
+"""Row numbers of a table; repeats allowed where a function says so."""
+
+FormatName = Literal["coco", "voc", "yolo", "folder"]
+
+NO_ID = np.iinfo(np.int64).min
+"""Stands in an integer id column where a record has no id."""
+
+UNKNOWN_SIZE = -1
+"""Stands in a width or height column where none is known."""
+
+NO_SOURCE = -1
+"""Stands in a `source` column where no label file describes the image."""
+
+
+class LabelState(IntEnum):
+    """What is known of an image: no label file at all, known to hold nothing, or at least one label record of any kind."""
+
+    UNLABELED = 0
+    BACKGROUND = 1
+    LABELED = 2
+
+
+class Flag(IntFlag):
+    """What a label record says of itself, one bit each. `NO_CROWD_KEY` and `NO_AREA_KEY`: COCO records that leave the member out."""
+
+    CROWD = 1
+    IGNORE = 2
+    DIFFICULT = 4
+    TRUNCATED = 8
+    OCCLUDED = 16
+    SCORE = 32
+    KEYPOINTS = 64
+    NO_CROWD_KEY = 128
+    NO_AREA_KEY = 256
+
+
+class Geometry(IntEnum):
+    """The shape a record gives besides, or instead of, its box."""
+
+    BOX = 0
+    POLYGON = 1
+    RLE = 2
+    RLE_STRING = 3
+    OBB = 4
+    POSE = 5
+
+
+ProblemKind = Literal[
+    "label-unreadable",  # a whole label file
+    "record-unreadable",  # one line, record or object of it
+    "annotation-without-image",
+    "class-name-missing",
+    "box-malformed",  # a record whose box is there but is not four numbers
+    "flag-invalid",  # iscrowd, difficult, truncated … neither 0 nor 1
+    "id-invalid",  # an id that is missing or neither an integer nor text
+    "id-mixed-types",
+    "image-missing",
+    "image-orphan",
+    "image-unreadable",
+    "image-size-invalid",  # a declared width or height that is not a positive integer
+    "label-orphan",
+    "label-missing",  # a list names it, but no label record exists
+    "listed-missing",  # a list names it, but neither image nor label exists
+    "listed-twice",
+    "list-malformed",  # blank line, comment, extension in a list of ids …
+    "split-empty",
+    "class-names-invalid",
+    "class-names-conflict",
+    "config-invalid",
+    "download-script",
+    "duplicate-key",
+    "json-nonstandard",
+    "text-encoding",
+    "path-outside-dataset",
+    "path-absolute",
+    "path-backslash",
+    "path-by-basename",
+    "stem-collision",
+    "filename-mismatch",
+    "link-outside-dataset",
+    "special-file",
+    "folder-unreadable",
+    "parallel-labels",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is: a file relative to the dataset root with `/`, in it a 1-based line or a JSON pointer; `detail` says more."""
+
+    file: str | None = None
+    line: int | None = None
+    pointer: str | None = None
+    image: str | None = None
+    annotation_id: int | str | None = None
+    class_name: str | None = None
+    split: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What could not become a column. `kind` is the name of the check that reports it; `text` says what is wrong, for a person."""
+
+    kind: ProblemKind
+    place: Place
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Images:
+    """One row an image file.
+
+    file_name      object (str): path of the image file relative to the root, `/` between parts, whether it is there or not
+    has_file       bool: the file was found
+    width, height  int32: as the labels declare, UNKNOWN_SIZE where they do not
+    file_width, file_height  int32: from the file's header with the EXIF orientation applied, UNKNOWN_SIZE where missing or unreadable
+    in_split       bool (n, number of splits)
+    label_state    uint8: a LabelState
+    source_id      int64, or object where ids are text: the id its label file gives it; NO_ID where none
+    source         int32: row in `Dataset.sources` of the file that describes it, NO_SOURCE where none
+    position       int64: index in its source (COCO: of `images`), 0 where the source describes one image
+    """
+
+    file_name: NDArray[np.object_]
+    has_file: NDArray[np.bool_]
+    width: NDArray[np.int32]
+    height: NDArray[np.int32]
+    file_width: NDArray[np.int32]
+    file_height: NDArray[np.int32]
+    in_split: NDArray[np.bool_]
+    label_state: NDArray[np.uint8]
+    source_id: NDArray[Any]
+    source: NDArray[np.int32]
+    position: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.file_name)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Annotations:
+    """One row a label record.
+
+    image          int32: row in `images`
+    class_index    int32: row in `classes`, -1 for a class nobody declared
+    class_id       int64 or object: the class as the record names it (COCO category_id, YOLO number, VOC name where undeclared)
+    corners        float64 (n, 4): xyxy in pixels as written (before any VOC shift; see `Dataset.boxes`); NaN where there is no box.
+                   Where a normalised box has no image to give its size, corners are shares of the image
+    area           float64: as written, NaN where not
+    flags          uint16: Flag bits
+    geometry       uint8: a Geometry
+    source_id      int64 or object: the id the record gives itself, NO_ID where none
+    source         int32: row in `Dataset.sources`
+    position       int32: COCO: index in `annotations`; VOC: 0-based number of the object in its file; YOLO: 0-based line number
+    line           int32: 1-based line in the source, 0 where lines say nothing (COCO)
+    """
+
+    image: NDArray[np.int32]
+    class_index: NDArray[np.int32]
+    class_id: NDArray[Any]
+    corners: Boxes
+    area: NDArray[np.float64]
+    flags: NDArray[np.uint16]
+    geometry: NDArray[np.uint8]
+    source_id: NDArray[Any]
+    source: NDArray[np.int32]
+    position: NDArray[np.int32]
+    line: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def has(self, flag: Flag) -> NDArray[np.bool_]:
+        """Tell for each annotation whether it carries any of the flags."""
+        carried: NDArray[np.bool_] = (self.flags & np.uint16(flag)) != 0
+        return carried
+
+
+@dataclass(frozen=True, slots=True)
+class Class:
+    """A declared class. `id` is the source's own (COCO category id, YOLO index); `keypoints` the number of keypoints it declares."""
+
+    name: str
+    id: int | str
+    supercategory: str | None = None
+    keypoints: int = 0
+
+
+Table = TypeVar("Table", Images, Annotations)
+
+
+def take(table: Table, rows: NDArray[Any]) -> Table:
+    """Take rows of a table, by number (repeats allowed) or by Boolean mask."""
+    columns = {field.name: getattr(table, field.name)[rows] for field in dataclasses.fields(table)}
+    return type(table)(**columns)
+
+
+def stack(tables: Sequence[Table]) -> Table:
+    """Put tables of one kind one after another; integer and text columns become object columns where they meet."""
+    columns: dict[str, NDArray[Any]] = {}
+    for field in dataclasses.fields(tables[0]):
+        parts = [getattr(table, field.name) for table in tables]
+        if any(part.dtype == object for part in parts):
+            parts = [part.astype(object) for part in parts]
+        columns[field.name] = np.concatenate(parts)
+    return type(tables[0])(**columns)
+
+
+def no_annotations() -> Annotations:
+    """Make a table of annotations without rows."""
+    return Annotations(
+        image=np.zeros(0, np.int32),
+        class_index=np.zeros(0, np.int32),
+        class_id=np.zeros(0, np.int64),
+        corners=np.zeros((0, 4)),
+        area=np.zeros(0),
+        flags=np.zeros(0, np.uint16),
+        geometry=np.zeros(0, np.uint8),
+        source_id=np.zeros(0, np.int64),
+        source=np.zeros(0, np.int32),
+        position=np.zeros(0, np.int32),
+        line=np.zeros(0, np.int32),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Dataset:
+    """Images, annotations and classes as columns, with what could not become one.
+
+    root         absolute folder that all paths are relative to
+    format       "coco", "voc", "yolo" or "folder"; `variant` names the layout, `evidence` says why it was taken for that
+    task         "detect", "segment", "pose", "obb" or "classify"
+    voc_origin   how the corners of a VOC dataset are counted: "1-based", "0-based", "half-open", "unknown"; None elsewhere
+    splits       canonical names (train, val, test, all, unassigned, others as written); `split_spelling` as the source spells them
+    sources      label files relative to the root
+    source_split int16, one a source: the split whose images its records belong to; -1 where the file serves any split
+    problems     what could not be read into the columns, in file order
+    """
+
+    root: Path
+    format: FormatName
+    variant: str
+    task: Literal["detect", "segment", "pose", "obb", "classify"]
+    evidence: tuple[str, ...]
+    voc_origin: str | None
+    classes: tuple[Class, ...]
+    splits: tuple[str, ...]
+    split_spelling: tuple[str, ...]
+    sources: tuple[str, ...]
+    source_split: NDArray[np.int16]
+    images: Images
+    annotations: Annotations
+    problems: tuple[Problem, ...]
+
+    def __post_init__(self) -> None:
+        images, annotations = self.images, self.annotations
+        for table in (images, annotations):
+            lengths = {len(getattr(table, field.name)) for field in dataclasses.fields(table)}
+            assert len(lengths) == 1, f"columns of different lengths: {lengths}"
+        assert images.in_split.shape == (len(images), len(self.splits))
+        assert len(self.splits) == len(self.split_spelling) and len(self.sources) == len(self.source_split)
+        assert images.in_split.any(axis=1).all(), "an image without a split"
+        for column, limit in ((annotations.image, len(images)), (annotations.source, len(self.sources))):
+            assert not len(column) or (column.min() >= 0 and column.max() < limit), "a row number out of range"
+        assert not len(annotations) or (annotations.class_index.min() >= -1 and annotations.class_index.max() < len(self.classes))
+        assert (images.label_state[annotations.image] == LabelState.LABELED).all()
+
+    # Sizes and boxes ------------------------------------------------------------------------------------------------
+
+    @property
+    def n_images(self) -> int:
+        """How many images there are."""
+        return len(self.images)
+
+    @property
+    def n_annotations(self) -> int:
+        """How many label records there are, crowd regions and ignored ones included."""
+        return len(self.annotations)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, in class order."""
+        return tuple(c.name for c in self.classes)
+
+    @property
+    def boxes(self) -> Boxes:
+        """Boxes (n, 4) as xyxy, float64, absolute pixels, 0-based and half-open."""
+        shift = {"1-based": [-1.0, -1.0, 0.0, 0.0], "unknown": [-1.0, -1.0, 0.0, 0.0], "0-based": [0.0, 0.0, 1.0, 1.0]}
+        if self.voc_origin in shift:
+            shifted: Boxes = self.annotations.corners + np.array(shift[self.voc_origin])
+            return shifted
+        return self.annotations.corners
+
+    @property
+    def sizes(self) -> NDArray[np.float64]:
+        """Width and height of each image (n, 2): what the labels declare where they do, else the file's; NaN where neither is known."""
+        declared = np.stack([self.images.width, self.images.height], axis=1).astype(np.float64)
+        actual = np.stack([self.images.file_width, self.images.file_height], axis=1).astype(np.float64)
+        sizes = np.where((declared > 0).all(axis=1, keepdims=True), declared, actual)
+        sizes[(sizes <= 0).any(axis=1)] = np.nan
+        return sizes
+
+    @property
+    def is_instance(self) -> NDArray[np.bool_]:
+        """Tell for each annotation whether it is an instance: neither a crowd region nor ignored."""
+        return ~self.annotations.has(Flag.CROWD | Flag.IGNORE)
+
+    def counts(self) -> sparse.csr_array[Any]:
+        """Count instances: a sparse integer matrix, images × classes."""
+        from scipy import sparse
+
+        counted = self.is_instance & (self.annotations.class_index >= 0)
+        rows, columns = self.annotations.image[counted], self.annotations.class_index[counted]
+        ones = np.ones(len(rows), np.int64)
+        return sparse.coo_array((ones, (rows, columns)), shape=(self.n_images, len(self.classes))).tocsr()
+
+    def annotations_in_split(self, split: int) -> NDArray[np.bool_]:
+        """Tell for each annotation whether it counts in a split: its image does, and its file does not belong to another split."""
+        of_source = self.source_split[self.annotations.source]
+        counts_in: NDArray[np.bool_] = self.images.in_split[self.annotations.image, split] & ((of_source == -1) | (of_source == split))
+        return counts_in
+
+    # Algebra --------------------------------------------------------------------------------------------------------
+
+    def select(self, rows: NDArray[Any]) -> Dataset:
+        """Take images with their annotations, in the order given; a row named twice becomes two images.
+
+        Args:
+            rows: Row numbers of images, or a Boolean mask over them.
+        """
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.intp)
+        order = np.argsort(self.annotations.image, kind="stable")
+        start = np.searchsorted(self.annotations.image[order], np.arange(self.n_images + 1))
+        per_image = start[rows + 1] - start[rows]
+        first = np.cumsum(per_image) - per_image
+        within = np.arange(per_image.sum()) - np.repeat(first, per_image)
+        annotations = take(self.annotations, order[np.repeat(start[rows], per_image) + within])
+        new_image = np.repeat(np.arange(len(rows)), per_image).astype(np.int32)
+        return dataclasses.replace(self, images=take(self.images, rows), annotations=dataclasses.replace(annotations, image=new_image))
+
+    # Views ----------------------------------------------------------------------------------------------------------
+
+    def images_frame(self) -> pd.DataFrame:
+        """View the images as a pandas DataFrame, one row an image; `split` joins several names with `+`."""
+        import pandas as pd
+
+        images = self.images
+        names = np.array(self.splits, dtype=object)
+        split = ["+".join(names[row]) for row in images.in_split]
+        state = [LabelState(value).name.lower() for value in images.label_state]
+        return pd.DataFrame(
+            {
+                "file_name": images.file_name,
+                "split": split,
+                "label_state": state,
+                "width": images.width,
+                "height": images.height,
+                "file_width": images.file_width,
+                "file_height": images.file_height,
+                "has_file": images.has_file,
+            }
+        )
+
+    def annotations_frame(self) -> pd.DataFrame:
+        """View the annotations as a pandas DataFrame, one row a label record; boxes are `Dataset.boxes`."""
+        import pandas as pd
+
+        annotations = self.annotations
+        names = np.array([*self.class_names, None], dtype=object)
+        boxes = self.boxes
+        flags = {flag.name.lower(): annotations.has(flag) for flag in (Flag.CROWD, Flag.IGNORE, Flag.DIFFICULT) if flag.name}
+        return pd.DataFrame(
+            {
+                "image": annotations.image,
+                "file_name": self.images.file_name[annotations.image],
+                "class": names[annotations.class_index],
+                **{name: boxes[:, column] for column, name in enumerate(("x1", "y1", "x2", "y2"))},
+                "area": annotations.area,
+                **flags,
+                "file": np.array(self.sources, dtype=object)[annotations.source],
+                "line": annotations.line,
+            }
+        )
+
+    def classes_frame(self) -> pd.DataFrame:
+        """View the classes as a pandas DataFrame with their image and instance counts."""
+        import pandas as pd
+
+        counts = self.counts()
+        return pd.DataFrame(
+            {
+                "id": [c.id for c in self.classes],
+                "name": list(self.class_names),
+                "images": np.asarray((counts > 0).sum(axis=0)).ravel(),
+                "instances": np.asarray(counts.sum(axis=0)).ravel(),
+            }
+        )
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{name} {int(n):,}" for name, n in zip(self.splits, self.images.in_split.sum(axis=0), strict=True))
+        return (
+            f"<Dataset {self.format} ({self.variant}): {self.n_images:,} images ({splits}), {self.n_annotations:,} annotations,"
+            f" {len(self.classes):,} classes, {len(self.problems):,} problems>"
+        )
+
+
+def concat(datasets: Sequence[Dataset]) -> Dataset:
+    """Put datasets under one root one after another; classes unite by id and name, splits by name.
+
+    Boxes keep their meaning: where VOC conventions differ, corners become 0-based and half-open first.
+    """
+    first = datasets[0]
+    assert all(dataset.root == first.root for dataset in datasets), "datasets under different roots"
+    alike = len({dataset.voc_origin for dataset in datasets}) == 1
+    classes = list(dict.fromkeys(c for dataset in datasets for c in dataset.classes))
+    spelling = dict(pair for dataset in reversed(datasets) for pair in zip(dataset.splits, dataset.split_spelling, strict=True))
+    splits = list(dict.fromkeys(name for dataset in datasets for name in dataset.splits))
+    images, annotations, source_split = [], [], []
+    image_start = source_start = 0
+    for dataset in datasets:
+        in_split = np.zeros((dataset.n_images, len(splits)), bool)
+        to_split = np.array([splits.index(name) for name in dataset.splits] + [-1], np.int16)
+        in_split[:, to_split[:-1]] = dataset.images.in_split
+        source = dataset.images.source
+        images.append(
+            dataclasses.replace(
+                dataset.images, in_split=in_split, source=np.where(source >= 0, source + source_start, source).astype(np.int32)
+            )
+        )
+        to_class = np.array([classes.index(c) for c in dataset.classes] + [-1], np.int32)
+        annotations.append(
+            dataclasses.replace(
+                dataset.annotations,
+                image=dataset.annotations.image + np.int32(image_start),
+                class_index=to_class[dataset.annotations.class_index],
+                source=dataset.annotations.source + np.int32(source_start),
+                corners=dataset.annotations.corners if alike else dataset.boxes,
+            )
+        )
+        source_split.append(to_split[dataset.source_split])
+        image_start += dataset.n_images
+        source_start += len(dataset.sources)
+    return dataclasses.replace(
+        first,
+        voc_origin=first.voc_origin if alike else "half-open",
+        classes=tuple(classes),
+        splits=tuple(splits),
+        split_spelling=tuple(spelling[name] for name in splits),
+        sources=tuple(source for dataset in datasets for source in dataset.sources),
+        source_split=np.concatenate(source_split),
+        images=stack(images),
+        annotations=stack(annotations),
+        problems=tuple(problem for dataset in datasets for problem in dataset.problems),
+    )
