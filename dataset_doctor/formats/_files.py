@@ -1,0 +1,307 @@
+"""What all formats share about files: one walk over the dataset, safe reading, and finding the file that a label names.
+
+The dataset is hostile until proven otherwise. Only what the walk listed is ever opened, so a name written in a label file can
+select a listed file but never reach outside; links to folders are not followed; pipes and devices are not opened.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import posixpath
+import re
+import stat
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dataset_doctor.dataset import FormatName, Place, Problem
+
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .jp2 .avif .heic .heif .mpo .dng".split()  # noqa: SIM905
+)
+JUNK_FOLDERS = frozenset({".git", ".hg", ".svn", "__MACOSX", "__pycache__", ".ipynb_checkpoints", "@eaDir", ".venv", "node_modules"})
+JUNK_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+MAX_DEPTH = 40
+MAX_TEXT_BYTES = 64 << 20
+"""Largest label, list or configuration file that is read whole (COCO JSON has its own, larger limit)."""
+
+SPLIT_NAMES = {
+    "train": "train", "training": "train", "trn": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test", "tst": "test",
+}  # fmt: skip
+
+
+def canonical_split(name: str) -> str:
+    """Give the canonical name of a split; other names stay as written.
+
+    >>> canonical_split("Valid"), canonical_split("train2017"), canonical_split("holdout")
+    ('val', 'train', 'holdout')
+    """
+    stem = re.sub(r"[-_ ]?(19|20)\d\d$", "", name).casefold()
+    return SPLIT_NAMES.get(stem, name)
+
+
+def is_split_name(name: str) -> bool:
+    """Tell whether a folder or file stem is one of the usual names of a split."""
+    return canonical_split(name) in ("train", "val", "test")
+
+
+class Unreadable(Exception):
+    """A file that cannot be read: the message says why, for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What one walk over the dataset found.
+
+    root     absolute folder
+    files    regular files (and links to regular files), sorted, relative to the root with `/`
+    links    those of them that are links leading outside the root: images may be looked at through them, labels may not
+    problems folders that could not be listed, links that were not followed, pipes and devices
+    image_root  the folder given with `--images`, relative to the root (it may lie outside: `../pictures`); None where none was given
+    """
+
+    root: Path
+    files: tuple[str, ...]
+    links: frozenset[str]
+    problems: tuple[Problem, ...]
+    image_root: str | None = None
+    images: tuple[str, ...] = field(init=False)
+    known: frozenset[str] = field(init=False)
+    _by_basename: dict[str, list[str]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        images = tuple(f for f in self.files if suffix(f) in IMAGE_SUFFIXES)
+        object.__setattr__(self, "images", images)
+        object.__setattr__(self, "known", frozenset(self.files))
+
+    def with_suffix(self, *suffixes: str) -> list[str]:
+        """List the files whose name ends in one of the suffixes (lower case, with the dot), in any case."""
+        return [f for f in self.files if suffix(f) in suffixes]
+
+    def images_by_basename(self) -> dict[str, list[str]]:
+        """Index the image files by their last path component."""
+        if not self._by_basename:
+            index = defaultdict(list)
+            for name in self.images:
+                index[posixpath.basename(name)].append(name)
+            self._by_basename.update(index)
+        return self._by_basename
+
+    def read_bytes(self, name: str, limit: int = MAX_TEXT_BYTES) -> bytes:
+        """Read a listed file whole.
+
+        Raises:
+            Unreadable: it leads outside the dataset, is no regular file, is larger than `limit` bytes, or the system refuses.
+        """
+        if name in self.links:
+            raise Unreadable("a link that leads outside the dataset, not followed")
+        return read_regular(os.path.join(self.root, name), limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A dataset that a format recognises in a tree, before it is read.
+
+    root      the folder, relative to the tree's root, that the dataset lies in ("" is the root itself)
+    labels    its label, list and configuration files (VOC and YOLO may give only the files that decide)
+    evidence  why this format, one sentence each, the strongest first
+    declared  a configuration file states it (data.yaml, obj.data, ImageSets …)
+    """
+
+    format: FormatName
+    variant: str
+    root: str
+    labels: tuple[str, ...]
+    evidence: tuple[str, ...]
+    declared: bool = False
+
+
+Progress = Callable[[str, int, int], None]
+"""Called as `progress(what, done, total)` now and then by anything that can take over a second."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Show no progress."""
+
+
+def suffix(name: str) -> str:
+    """Give the lower-case suffix of a file name, with its dot.
+
+    >>> suffix("a/b.JPG"), suffix("a.b/c"), suffix(".txt")
+    ('.jpg', '', '')
+    """
+    return posixpath.splitext(name)[1].lower()
+
+
+def read_regular(path: str | Path, limit: int) -> bytes:
+    """Read a regular file of at most `limit` bytes; never blocks on a pipe or device.
+
+    Raises:
+        Unreadable: with the reason.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except (OSError, ValueError) as error:
+        raise Unreadable(reason(error)) from error
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable("not a regular file")
+        if status.st_size > limit:
+            raise Unreadable(f"{status.st_size / 2**20:,.0f} MiB, over the limit of {limit / 2**20:,.0f} MiB")
+        data = os.read(handle, status.st_size + 1)
+        while chunk := os.read(handle, limit + 1) if len(data) < status.st_size else b"":
+            data += chunk
+        return data
+    except OSError as error:
+        raise Unreadable(reason(error)) from error
+    finally:
+        os.close(handle)
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Say why the system refused, without the path."""
+    return (error.strerror or "cannot be opened").lower() if isinstance(error, OSError) else "a name the system does not accept"
+
+
+def walk(root: Path, prefix: str = "") -> Tree:
+    """List a folder once, depth first, sorted; links to folders are not followed.
+
+    Args:
+        root: The folder, absolute.
+        prefix: Put before every name, for a folder outside the dataset root (`--images`), for example `../../images`.
+    """
+    files: list[str] = []
+    links: list[str] = []
+    problems: list[Problem] = []
+    inside = os.path.realpath(root) + os.sep
+    pending: list[tuple[str, str, int]] = [(str(root), f"{prefix}/" if prefix else "", 0)]
+    while pending:
+        folder, shown, depth = pending.pop()
+        try:
+            with os.scandir(folder) as entries:
+                listed = list(entries)
+        except OSError as error:
+            problems.append(Problem("folder-unreadable", Place(file=shown.rstrip("/") or "."), reason(error)))
+            continue
+        for entry in listed:
+            name = shown + entry.name
+            try:
+                if entry.is_file(follow_symlinks=False):
+                    if entry.name not in JUNK_FILES and not entry.name.startswith("._"):
+                        files.append(name)
+                elif entry.is_dir(follow_symlinks=False):
+                    if entry.name in JUNK_FOLDERS:
+                        continue
+                    if depth >= MAX_DEPTH:
+                        problems.append(Problem("folder-unreadable", Place(file=name), f"nested deeper than {MAX_DEPTH} folders"))
+                    else:
+                        pending.append((entry.path, name + "/", depth + 1))
+                elif entry.is_symlink():
+                    if entry.is_file():
+                        files.append(name)
+                        if _leads_outside(entry.path, inside):
+                            links.append(name)
+                    else:
+                        what = "a link to a folder, not followed" if entry.is_dir() else "a link that leads nowhere or to a device"
+                        problems.append(Problem("link-outside-dataset", Place(file=name), what))
+                else:
+                    problems.append(Problem("special-file", Place(file=name), "a pipe, socket or device, not opened"))
+            except OSError as error:
+                problems.append(Problem("special-file", Place(file=name), reason(error)))
+    files.sort()
+    problems.sort(key=lambda problem: problem.place.file or "")
+    return Tree(root=root, files=tuple(files), links=frozenset(links), problems=tuple(problems))
+
+
+def _leads_outside(link: str, inside: str) -> bool:
+    """Tell whether a link ends outside the root; `inside` is the root's real path with a separator at its end."""
+    target = os.readlink(link)
+    # Resolving part by part costs ten times as much; an absolute target that starts elsewhere needs none of it.
+    return not target.startswith(inside) if os.path.isabs(target) else not os.path.realpath(link).startswith(inside)
+
+
+def join_trees(main: Tree, other: Tree, image_root: str) -> Tree:
+    """Unite the dataset's tree with that of the image folder given with `--images`, which may lie outside it."""
+    return Tree(
+        root=main.root,
+        files=tuple(sorted({*main.files, *other.files})),
+        links=main.links | other.links,
+        problems=main.problems + other.problems,
+        image_root=image_root,
+    )
+
+
+# Names written in label files ---------------------------------------------------------------------------------------
+
+_DRIVE = re.compile(r"^(?:[A-Za-z]:|//|~)")
+
+
+def normalise(name: str, base: str = "") -> str | None:
+    r"""Turn a path as a label file writes it into one relative to the root; None where it is absolute or leaves the root.
+
+    Args:
+        name: As written; backslashes count as slashes.
+        base: Folder, relative to the root, that the name is relative to.
+
+    >>> normalise("./a\\b.jpg", "train"), normalise("../images/a.jpg", "labels"), normalise("../../etc/passwd", "x")
+    ('train/a/b.jpg', 'images/a.jpg', None)
+    """
+    name = name.replace("\\", "/")
+    if not name or "\0" in name or name.startswith("/") or _DRIVE.match(name):
+        return None
+    joined = posixpath.normpath(posixpath.join(base, name))
+    return None if joined.startswith("../") or joined in ("..", "/") else "" if joined == "." else joined
+
+
+def is_absolute(name: str) -> bool:
+    r"""Tell whether a name is absolute on any system: `/…`, `C:…`, `\\server\…`, `~…`."""
+    name = name.replace("\\", "/")
+    return name.startswith("/") or bool(_DRIVE.match(name))
+
+
+def longest_known_tail(name: str, known: Iterable[str] | frozenset[str]) -> str | None:
+    """Find the listed file that a stale absolute path most likely means: the longest tail of its parts that is listed."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    known = known if isinstance(known, frozenset) else frozenset(known)
+    for start in range(min(len(parts), MAX_DEPTH)):
+        tail = "/".join(parts[start:])
+        if tail in known:
+            return tail
+    return None
+
+
+# Text ---------------------------------------------------------------------------------------------------------------
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def decode(data: bytes) -> tuple[str, str | None]:
+    r"""Decode text, tolerantly; the second value says what was unusual, or is None for plain UTF-8.
+
+    A byte-order mark decides; else UTF-8; else Latin-1, which never fails (names may then look odd, numbers do not).
+
+    >>> decode(b"caf\xc3\xa9"), decode(b"\xef\xbb\xbfa"), decode(b"caf\xe9")
+    (('café', None), ('a', 'starts with a byte-order mark'), ('café', 'not UTF-8, read as Latin-1'))
+    """
+    for mark, encoding in _BOMS:
+        if data.startswith(mark):
+            try:
+                text = data.decode(encoding)
+            except UnicodeDecodeError:
+                break
+            return text, "starts with a byte-order mark" if encoding == "utf-8-sig" else f"{encoding.upper()}, not UTF-8"
+    try:
+        return data.decode("utf-8"), None
+    except UnicodeDecodeError:
+        return data.decode("latin-1"), "not UTF-8, read as Latin-1"
