@@ -1,0 +1,158 @@
+"""audit: run the statistics and the checks over a dataset; the only place that loops over checks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from dataset_doctor.checks import CHECKS
+from dataset_doctor.dataset import NO_ID, NO_SOURCE, Dataset, Place, Rows
+from dataset_doctor.findings import POLICIES, Check, Described, Facts, Finding, Found, NotRun, Policy, Report, Run
+from dataset_doctor.recommend import recommend
+from dataset_doctor.statistics import statistics
+
+SHOWN_LOCATIONS = 100
+"""Places a finding lists unless more are asked for."""
+
+
+def audit(
+    dataset: Dataset,
+    *,
+    checks: Sequence[Check] = CHECKS,
+    locations: int | None = SHOWN_LOCATIONS,
+    policy: Policy | None = None,
+    options: Mapping[str, str | int | float | bool | None] | None = None,
+) -> Report:
+    """Count what a dataset holds and look for defects.
+
+    Args:
+        dataset: What `read` gave.
+        checks: Which checks to run; all by default.
+        locations: How many places each finding lists; None for all of them. Counts are exact in any case.
+        policy: Which share of background images is wanted; `detector` for boxes and none for image folders by default.
+        options: How the audit was asked for, kept in the report as it is.
+    """
+    begun = time.perf_counter()
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    policy = policy or POLICIES["none" if dataset.format == "folder" else "detector"]
+    facts = Facts(statistics(dataset), policy)
+    findings, not_run = [], []
+    for check in checks:
+        try:
+            found = check.run(dataset, facts)
+        except MemoryError:
+            not_run.append(NotRun(check.code, "not enough memory"))
+            continue
+        if found is not None:
+            findings.append(_finding(check, found, dataset, locations))
+    return Report(
+        version=_version(),
+        dataset=Described(dataset.format, dataset.variant, dataset.task, dataset.evidence, dataset.voc_origin, fingerprint(dataset)),
+        statistics=facts.statistics,
+        findings=tuple(findings),
+        recommendations=recommend(dataset, facts, findings),
+        not_run=tuple(not_run),
+        run=Run(started, round(time.perf_counter() - begun, 3), str(dataset.root), platform.node(), dict(options or {})),
+    )
+
+
+def _version() -> str:
+    try:
+        return version("dataset-doctor-vision")
+    except PackageNotFoundError:
+        return "0"
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Give a hash that changes when a path, an image size, a class name or a byte of a label file changes.
+
+    Files that can no longer be read count by their name alone.
+    """
+    digest = hashlib.sha256()
+    images = dataset.images
+    for names in (sorted(images.file_name.tolist()), sorted(dataset.sources), list(dataset.class_names)):
+        digest.update("\n".join(names).encode("utf-8", "surrogatepass"))
+    order = np.argsort(images.file_name.astype(object), kind="stable")
+    for column in (images.width, images.height, images.file_width, images.file_height):
+        digest.update(np.ascontiguousarray(column[order]).tobytes())
+    for name in sorted(dataset.sources):
+        try:
+            handle = os.open(os.path.join(dataset.root, name), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        except (OSError, ValueError):
+            continue
+        try:
+            while chunk := os.read(handle, 1 << 20):
+                digest.update(chunk)
+        except OSError:
+            continue
+        finally:
+            os.close(handle)
+    return f"sha256:{digest.hexdigest()}"
+
+
+# Places -------------------------------------------------------------------------------------------------------------
+
+
+def _finding(check: Check, found: Found, dataset: Dataset, limit: int | None) -> Finding:
+    if found.annotations is not None:
+        total, places = len(found.annotations), _annotation_places(dataset, found.annotations[:limit], found.field)
+    elif found.images is not None:
+        total, places = len(found.images), _image_places(dataset, found.images[:limit], found.field)
+    else:
+        total, places = len(found.places), list(found.places[:limit])
+    severity = found.severity or check.severity
+    return Finding(check.code, check.name, severity, found.count, found.message, tuple(places), total, check.fix)
+
+
+def _annotation_places(dataset: Dataset, rows: Rows, field: str) -> list[Place]:
+    annotations = dataset.annotations
+    places = []
+    for row in rows.tolist():
+        image = int(annotations.image[row])
+        class_index = int(annotations.class_index[row])
+        given = annotations.source_id[row]
+        places.append(
+            Place(
+                file=dataset.sources[annotations.source[row]],
+                line=int(annotations.line[row]) or None,
+                pointer=_pointer(dataset, "annotations", int(annotations.position[row]), field),
+                image=dataset.images.file_name[image],
+                annotation_id=None if _is_no_id(given) else given if isinstance(given, str) else int(given),
+                class_name=dataset.classes[class_index].name if class_index >= 0 else str(annotations.class_id[row]),
+                split=_split(dataset, image),
+            )
+        )
+    return places
+
+
+def _image_places(dataset: Dataset, rows: Rows, field: str) -> list[Place]:
+    images = dataset.images
+    places = []
+    for row in rows.tolist():
+        name, source = images.file_name[row], int(images.source[row])
+        file = name if source == NO_SOURCE else dataset.sources[source]
+        pointer = None if source == NO_SOURCE else _pointer(dataset, "images", int(images.position[row]), field)
+        places.append(Place(file=file, pointer=pointer, image=name, split=_split(dataset, row)))
+    return places
+
+
+def _pointer(dataset: Dataset, array: str, position: int, field: str) -> str | None:
+    if dataset.format != "coco":
+        return None
+    return f"/{array}/{position}/{field}" if field else f"/{array}/{position}"
+
+
+def _is_no_id(value: Any) -> bool:
+    return value is None or (not isinstance(value, str) and int(value) == NO_ID)
+
+
+def _split(dataset: Dataset, image: int) -> str:
+    return "+".join(np.array(dataset.splits, dtype=object)[dataset.images.in_split[image]])

@@ -1,0 +1,314 @@
+"""The vocabulary of an audit: what a check is, what it reports, what a reader of the report gets."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal
+
+from dataset_doctor.dataset import Dataset, FormatName, Place, Rows
+from dataset_doctor.statistics import Statistics
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Severity(Enum):
+    """ERROR: training goes wrong or crashes. WARNING: likely to cost accuracy. INFO: worth knowing."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+    @property
+    def rank(self) -> int:
+        """Order severities: 0 for info, 2 for error."""
+        return ("info", "warning", "error").index(self.value)
+
+
+Fix = Literal["safe", "optional", "none"]
+
+
+PlaceState = Literal["new", "known", "suppressed"]
+"""How a place stands at the gate: not in the baseline, in it, or in a file for which the finding is suppressed."""
+
+
+PolicyName = Literal["article", "detector", "screening", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Which share of background images is wanted: a convention that the user chooses, not a truth.
+
+    name  `detector`: up to 10 % (Ultralytics' training tips) · `article`: positives to backgrounds between 1 : 2 and 1 : 3 ·
+          `screening`: as in deployment, where the share of positives is `prior` · `none`: no wish
+    low, high  the band of the background share, 0 to 1
+    """
+
+    name: PolicyName
+    low: float
+    high: float
+    prior: float | None = None
+
+
+POLICIES: dict[PolicyName, Policy] = {
+    "article": Policy("article", 2 / 3, 3 / 4),
+    "detector": Policy("detector", 0.0, 0.1),
+    "none": Policy("none", 0.0, 1.0),
+}
+"""The policies that need no number; `screening` is made from its prior."""
+
+
+def screening(prior: float) -> Policy:
+    """Make the policy of a screening task: backgrounds as frequent as in deployment, give or take a tenth of their share.
+
+    >>> round(screening(0.2).low, 2), round(screening(0.2).high, 2)
+    (0.72, 0.88)
+    """
+    wanted = 1 - prior
+    return Policy("screening", wanted * 0.9, min(1.0, wanted * 1.1), prior)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Facts:
+    """What an audit knows besides the dataset itself when it runs the checks."""
+
+    statistics: Statistics
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a check found: how many are wrong, in one sentence, and where.
+
+    Give the places as rows of `annotations` or `images`, or as finished `places`; the audit turns as many rows into places as
+    the report shows. `field` is the member that a JSON pointer should end in. `severity` overrides the check's own.
+    """
+
+    count: int
+    message: str
+    annotations: Rows | None = None
+    images: Rows | None = None
+    places: Sequence[Place] = ()
+    field: str = ""
+    severity: Severity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One kind of defect: a stable code, a name that states the problem, and the function that looks for it.
+
+    The function's docstring is its page: the first line says what it flags, then `**Why it matters.**`, `**Usual cause.**`,
+    `**What to do.**` and, where one helps, `**Example.**`.
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    fix: Fix
+    run: Callable[[Dataset, Facts], Found | None]
+
+    @property
+    def page(self) -> str:
+        """The explanation of the check, as Markdown."""
+        return inspect.cleandoc(self.run.__doc__ or "")
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the explanation."""
+        return self.page.partition("\n")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A check's result as the report shows it: exact `count` and `locations_total`, and the first `locations` of them.
+
+    `known` is how many of them a baseline already knows; `suppressed` the reason for which the finding does not count for the gate.
+    `states` says how each of `locations` stands; it is empty where there was nothing to compare with.
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    count: int
+    message: str
+    locations: tuple[Place, ...]
+    locations_total: int
+    fix: Fix
+    known: int = 0
+    suppressed: str | None = None
+    states: tuple[PlaceState | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a treatment would bring: instances of each class before and after, images an epoch, imbalance ratio after."""
+
+    classes: tuple[tuple[str, int, int], ...]
+    epoch_images: int
+    imbalance_ratio: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """Something to do, derived from findings and statistics by a written rule with its source.
+
+    `command` is None where no command can carry it out. `strength` is "policy" (a convention) or "evidence" (measured; see `sources`).
+    """
+
+    id: str
+    action: str
+    addresses: tuple[str, ...]
+    why: str
+    command: str | None
+    parameters: dict[str, str | int | float]
+    expected: Expected | None
+    cost: str
+    strength: Literal["policy", "evidence"]
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotRun:
+    """A check that could not run, and why. It is never a pass."""
+
+    code: str
+    reason: str
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """Write a count with its noun.
+
+    >>> plural(1, "box", "boxes"), plural(1200, "image")
+    ('1 box', '1,200 images')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What dataset a report is about. `fingerprint` changes when a path, an image size, a class name or a byte of a label changes."""
+
+    format: FormatName
+    variant: str
+    task: str
+    evidence: tuple[str, ...]
+    voc_origin: str | None
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What differs between two audits of the same dataset: when, how long, where and with which options."""
+
+    started: str
+    seconds: float
+    root: str
+    host: str
+    options: dict[str, str | int | float | bool | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Report:
+    """The result of an audit: what the dataset holds, what is wrong with it, what to do, and what was not looked at."""
+
+    version: str
+    dataset: Described
+    statistics: Statistics
+    findings: tuple[Finding, ...]
+    recommendations: tuple[Recommendation, ...]
+    not_run: tuple[NotRun, ...]
+    run: Run
+
+    def worst(self) -> Severity | None:
+        """Give the highest severity among the findings, or None where there is none."""
+        return max((finding.severity for finding in self.findings), key=lambda severity: severity.rank, default=None)
+
+    def findings_frame(self) -> pd.DataFrame:
+        """View the findings as a pandas DataFrame, one row a code."""
+        import pandas as pd
+
+        columns = ("code", "name", "severity", "count", "message")
+        rows = [(f.code, f.name, f.severity.value, f.count, f.message) for f in self.findings]
+        return pd.DataFrame(rows, columns=list(columns))
+
+    def classes_frame(self) -> pd.DataFrame:
+        """View the class table as a pandas DataFrame, one row a class."""
+        import pandas as pd
+
+        rows = [
+            {"index": c.index, "id": c.id, "name": c.name, "images": c.images, "instances": c.instances, "share": c.share, "group": c.group}
+            | {f"{s.name}_instances": n.instances for s, n in zip(self.statistics.splits, c.splits, strict=True)}
+            for c in self.statistics.classes
+        ]
+        return pd.DataFrame(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the report as plain data, in the documented form (schema "dataset-doctor/report", version 1)."""
+        tables = self.statistics
+        names = [split.name for split in tables.splits]
+        classes = [
+            plain(row) | {"splits": {name: plain(count) for name, count in zip(names, row.splits, strict=True)}} for row in tables.classes
+        ]
+        recommendations = [
+            plain(r) | {"expected": None if r.expected is None else plain(r.expected) | {
+                "classes": [{"name": name, "before": before, "after": after} for name, before, after in r.expected.classes]
+            }}
+            for r in self.recommendations
+        ]  # fmt: skip
+        return {
+            "schema": "dataset-doctor/report",
+            "schema_version": 1,
+            "tool": {"name": "dataset-doctor-vision", "version": self.version},
+            "dataset": plain(self.dataset),
+            "summary": plain(tables.summary),
+            "classes": classes,
+            "splits": [plain(row) for row in tables.splits],
+            "resolution": plain(tables.resolution),
+            "boxes": None if tables.boxes is None else plain(tables.boxes),
+            "co_occurrence": [plain(pair) for pair in tables.co_occurrence],
+            "findings": [plain_finding(finding) for finding in self.findings],
+            "recommendations": recommendations,
+            "not_run": [plain(check) for check in self.not_run],
+            "run": plain(self.run),
+        }
+
+    def __repr__(self) -> str:
+        summary = self.statistics.summary
+        counted = ", ".join(
+            plural(sum(f.severity is severity for f in self.findings), severity.value) for severity in (Severity.ERROR, Severity.WARNING)
+        )
+        head = (
+            f"<Report on {self.dataset.format} ({self.dataset.variant}): {summary.images:,} images, {summary.instances:,} instances,"
+            f" {summary.classes:,} classes; {counted}>"
+        )
+        return "\n".join([head, *(f"  {f.severity.value:<7} {f.code} {f.name}: {f.message}" for f in self.findings)])
+
+
+def plain_finding(finding: Finding) -> dict[str, Any]:
+    """Give a finding under its keys in the report: how a place stands is a key of the place."""
+    members = plain(dataclasses.replace(finding, locations=(), states=()))
+    states = finding.states or (None,) * len(finding.locations)
+    members["locations"] = [plain_place(place) | {"state": state} for place, state in zip(finding.locations, states, strict=True)]
+    del members["states"]
+    return dict(members)
+
+
+def plain_place(place: Place) -> dict[str, Any]:
+    """Give a place under its keys in the report."""
+    keys = {"class_name": "class"}
+    return {keys.get(field.name, field.name): getattr(place, field.name) for field in dataclasses.fields(place)}
+
+
+def plain(record: Any) -> Any:
+    """Turn dataclasses, tuples and enums into dictionaries, lists and values that JSON can hold, keeping the field names."""
+    if dataclasses.is_dataclass(record):
+        return {field.name: plain(getattr(record, field.name)) for field in dataclasses.fields(record)}
+    if isinstance(record, tuple | list):
+        return [plain(item) for item in record]
+    if isinstance(record, dict):
+        return {key: plain(value) for key, value in record.items()}
+    return record.value if isinstance(record, Enum) else record

@@ -1,0 +1,178 @@
+"""The formats that can be read, and how a dataset is recognised: by evidence and coverage, never by asking."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import Protocol
+
+from dataset_doctor.dataset import Dataset, FormatName, Place, Problem
+from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, did_you_mean
+from dataset_doctor.formats import coco, folder, voc, yolo
+from dataset_doctor.formats._files import Candidate, Progress, Tree, Unreadable, decode, join_trees, read_regular, silent, suffix, walk
+
+__all__ = ["FORMATS", "Format", "read", "recognise"]
+
+
+class Format(Protocol):
+    """What a format module offers. A module is enough; there is no class to inherit."""
+
+    def detect(self, tree: Tree, only: str | None = None) -> list[Candidate]:
+        """Name the datasets of this format in the tree, cheaply; `only` is a file that the user pointed at."""
+
+    def claims(self, tree: Tree, candidate: Candidate) -> frozenset[str]:
+        """Name the image files that the candidate describes."""
+
+    def read(self, tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = None, progress: Progress = silent) -> Dataset:
+        """Read the candidate; never raises for what is wrong with the data."""
+
+
+FORMATS: dict[FormatName, Format] = {"coco": coco, "voc": voc, "yolo": yolo, "folder": folder}
+
+PARALLEL_SHARE = 0.2
+"""A second format counts as labels for the same images from this share of the main one's images on."""
+
+
+def read(
+    path: str | os.PathLike[str],
+    format: str | None = None,
+    *,
+    images: str | os.PathLike[str] | None = None,
+    classes: str | os.PathLike[str] | None = None,
+    progress: Progress = silent,
+) -> Dataset:
+    """Read a dataset of any known format into columns; the format is detected.
+
+    Args:
+        path: A folder, or a file that stands for a dataset: `data.yaml`, `obj.data`, a COCO `.json`, a VOC `.xml` …
+        format: "coco", "voc", "yolo" or "folder" to override the detection.
+        images: A folder with the images, where the labels do not say; may lie outside `path`.
+        classes: A text file with a class name a line, in class order.
+        progress: Called with what is done, how much and how much in all.
+
+    Raises:
+        DatasetNotFound: nothing here that any format recognises.
+        SeveralDatasets: several unrelated datasets here; the hint lists the commands to choose from.
+        UsageError: an argument that cannot be used.
+    """
+    if format is not None and format not in FORMATS:
+        raise UsageError(f"--format {format} is not known.", did_you_mean(format, FORMATS))
+    tree, only = _tree(Path(path), images)
+    candidate, others = recognise(tree, only, format)
+    dataset = FORMATS[candidate.format].read(tree, candidate, classes=_class_names(classes), progress=progress)
+    return _with_context(dataset, tree, candidate, others)
+
+
+def _tree(path: Path, images: str | os.PathLike[str] | None) -> tuple[Tree, str | None]:
+    """Walk the dataset and, where one is given, the image folder; tell which file the user pointed at."""
+    shown = str(path)
+    try:
+        path = Path(os.path.abspath(path))
+        is_folder, exists = path.is_dir(), os.path.lexists(path)
+    except (OSError, ValueError) as error:
+        raise DatasetNotFound(f"cannot look at {shown}: {error}") from error
+    if not exists:
+        raise DatasetNotFound(f"no such file or folder: {shown}")
+    root = path if is_folder else path.parent
+    if is_folder and not os.access(root, os.R_OK | os.X_OK):
+        raise DatasetNotFound(f"permission denied: {shown}")
+    if not is_folder and not path.is_file():
+        raise DatasetNotFound(f"neither a folder nor a regular file: {shown}")
+    if not is_folder and suffix(path.name) in (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"):
+        raise DatasetNotFound(f"{shown} is an archive.", "Extract it first, then give the folder.")
+    tree = walk(root)
+    if images is not None:
+        folder_path = Path(os.path.abspath(images))
+        if not folder_path.is_dir():
+            raise UsageError(f"--images {os.fspath(images)} is not a folder.")
+        relative = os.path.relpath(folder_path, root).replace(os.sep, "/")
+        inside = not relative.startswith("..")
+        tree = join_trees(tree, walk(folder_path, relative) if not inside else tree, "" if relative == "." else relative)
+    return tree, None if is_folder else path.name
+
+
+def _class_names(path: str | os.PathLike[str] | None) -> tuple[str, ...] | None:
+    """Read the names of `--classes FILE`, one a line."""
+    if path is None:
+        return None
+    try:
+        text, _ = decode(read_regular(os.fspath(path), 1 << 20))
+    except Unreadable as error:
+        raise UsageError(f"--classes {os.fspath(path)}: {error}.") from error
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not names:
+        raise UsageError(f"--classes {os.fspath(path)} holds no names.", "It needs one class name a line, in class order.")
+    return names
+
+
+def recognise(tree: Tree, only: str | None = None, format: str | None = None) -> tuple[Candidate, tuple[Candidate, ...]]:
+    """Choose the dataset in a tree; the second value names other labels for the same images.
+
+    Raises:
+        DatasetNotFound: with what was looked for.
+        SeveralDatasets: with the commands to choose from.
+    """
+    candidates = [c for name in FORMATS if format in (None, name) for c in FORMATS[name].detect(tree, only)]
+    labelled = [c for c in candidates if c.format != "folder"]
+    candidates = labelled or candidates
+    if not candidates:
+        raise _nothing_here(tree, only, format)
+    if len(candidates) == 1:
+        return candidates[0], ()
+    claims = {id(c): FORMATS[c.format].claims(tree, c) for c in candidates}
+    order = ("coco", "voc", "yolo", "folder")
+    ranked = sorted(candidates, key=lambda c: (-len(claims[id(c)]), not (c.format == "yolo" and c.declared), order.index(c.format), c.root))
+    main, others, apart = ranked[0], [], []
+    for other in ranked[1:]:
+        here, there = claims[id(main)], claims[id(other)]
+        smaller = min(len(here), len(there))
+        if here & there or (not smaller and _nested(main.root, other.root)):
+            others.append(other)
+        elif not smaller or smaller >= PARALLEL_SHARE * len(here) or other.format == main.format:
+            apart.append(other)
+        else:
+            others.append(other)
+    if (apart and format is None) or len({c.root for c in [main, *apart]}) > 1:
+        raise _several(tree, [main, *apart])
+    return main, tuple(others)
+
+
+def _nested(one: str, other: str) -> bool:
+    """Tell whether one folder is the other or lies in it; the root is ""."""
+    return not one or not other or f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
+
+
+def _several(tree: Tree, candidates: list[Candidate]) -> SeveralDatasets:
+    lines = []
+    for c in sorted(candidates, key=lambda c: (c.root, c.format)):
+        place = shlex.quote(os.path.join(tree.root, c.root) if c.root else str(tree.root))
+        lines.append(f"dataset-doctor audit {place} --format {c.format}")
+    return SeveralDatasets(f"{len(candidates)} separate datasets under {tree.root}. Choose one:", "\n  ".join(lines[:12]))
+
+
+def _nothing_here(tree: Tree, only: str | None, format: str | None) -> DatasetNotFound:
+    what = os.path.join(tree.root, only) if only else str(tree.root)
+    kind = f"{format} labels" if format else "labels"
+    if only:
+        return DatasetNotFound(f"{what} is not a label file of a known format.", "Give a folder, a data.yaml, a COCO .json or a VOC .xml.")
+    if not tree.files:
+        return DatasetNotFound(f"no dataset here: {what} is empty.")
+    return DatasetNotFound(
+        f"no dataset here: {what} holds {len(tree.images):,} images and no {kind}.",
+        "Looked for COCO .json, VOC .xml, YOLO .txt and class folders. Labels elsewhere? Give their folder and add --images "
+        + shlex.quote(str(tree.root)),
+    )
+
+
+def _with_context(dataset: Dataset, tree: Tree, chosen: Candidate, others: tuple[Candidate, ...]) -> Dataset:
+    """Add what the reader cannot know: what the walk met, and labels in other formats for the same images."""
+    import dataclasses
+
+    problems = list(tree.problems)
+    evidence = list(dataset.evidence)
+    for other in others:
+        text = f"{other.format} labels ({other.variant}) for the same images were left out: {', '.join(other.evidence[:1])}"
+        evidence.append(text)
+        problems.append(Problem("parallel-labels", Place(file=other.labels[0] if other.labels else other.root or "."), text))
+    return dataclasses.replace(dataset, evidence=tuple(evidence), problems=(*problems, *dataset.problems))

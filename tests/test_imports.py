@@ -1,0 +1,89 @@
+"""The layers: a module imports only from layers below its own, and heavy libraries stay out of the start-up."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import dataset_doctor
+
+PACKAGE = Path(dataset_doctor.__file__).parent
+
+LAYERS = (
+    ("errors", "geometry"),
+    ("dataset",),
+    ("statistics",),
+    ("findings", "plan"),
+    ("formats", "scan"),
+    ("checks",),
+    ("balance", "split", "weights"),
+    ("recommend", "gate"),
+    ("audit",),
+    ("losses", "samplers", "report"),
+    ("verify",),
+    ("cli",),
+)
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+HEAVY = ("torch", "torchvision", "cv2", "scipy", "pandas", "sklearn", "rich", "typer", "PIL", "yaml")
+
+
+def owners(node: ast.ImportFrom | ast.Import) -> list[str]:
+    """Name the parts of the package that an import statement reaches."""
+    if isinstance(node, ast.Import):
+        return [alias.name.split(".")[1] for alias in node.names if alias.name.startswith("dataset_doctor.")]
+    package, *rest = (node.module or "").split(".")
+    if package != "dataset_doctor":
+        return []
+    return rest[:1] or [alias.name for alias in node.names]
+
+
+def test_imports_point_downwards_only() -> None:
+    """No module imports from its own rank or above, function-level imports included; siblings do not know each other."""
+    wrong = []
+    for file in sorted(PACKAGE.rglob("*.py")):
+        owner = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if owner.startswith("__"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom | ast.Import):
+                wrong += [
+                    f"{file.relative_to(PACKAGE)}:{node.lineno} imports {target}"
+                    for target in owners(node)
+                    if target != owner and RANK[target] >= RANK[owner]
+                ]
+
+    assert not wrong
+
+
+def test_every_module_has_a_layer() -> None:
+    """A new module must be given its place."""
+    parts = {file.relative_to(PACKAGE).parts[0].removesuffix(".py") for file in PACKAGE.rglob("*.py")}
+
+    assert {part for part in parts if not part.startswith("__")} <= set(RANK)
+
+
+def test_importing_the_package_is_light() -> None:
+    """`import dataset_doctor` brings in numpy and msgspec at most."""
+    code = f"import sys, dataset_doctor; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_needs_no_heavy_library() -> None:
+    """`--help` answers without loading arrays or frames."""
+    code = (
+        "import sys\nfrom dataset_doctor.cli.app import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules and m != 'typer'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_public_names_are_sorted_and_there() -> None:
+    """`__all__` is what the package offers."""
+    assert dataset_doctor.__all__ == sorted(dataset_doctor.__all__)
+    assert all(hasattr(dataset_doctor, name) for name in dataset_doctor.__all__)
