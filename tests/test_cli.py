@@ -1,0 +1,172 @@
+"""The command line: exit codes, stdout and stderr, options, configuration and errors, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.command import run
+from tests.conftest import FIXTURES
+
+GOOD = sorted(p for p in FIXTURES.iterdir() if p.is_dir() and not p.name.endswith("-broken"))
+BROKEN = sorted(p for p in FIXTURES.iterdir() if p.is_dir() and p.name.endswith("-broken"))
+
+
+@pytest.mark.parametrize("path", GOOD, ids=lambda p: p.name)
+def test_a_good_dataset_passes_in_silence(path: Path) -> None:
+    """Exit 0, a report on stdout, nothing on stderr, no error and no warning."""
+    done = run("audit", path, "--fail-on", "warning")
+
+    assert done.returncode == 0, done.stdout
+    assert done.stderr == ""
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("path", BROKEN, ids=lambda p: p.name)
+def test_a_broken_dataset_fails_with_findings_not_with_a_traceback(path: Path) -> None:
+    """Exit 1, findings with places, nothing on stderr."""
+    done = run("audit", path, "--json")
+
+    assert done.returncode == 1
+    assert done.stderr == ""
+    findings = json.loads(done.stdout)["findings"]
+    assert any(f["severity"] == "error" for f in findings)
+    assert all(f["count"] >= 1 and f["locations_total"] >= len(f["locations"]) for f in findings)
+
+
+@pytest.mark.parametrize("path", BROKEN, ids=lambda p: p.name)
+def test_what_was_planted_is_found(path: Path) -> None:
+    """Every planted defect of a kind that a reader or check knows is among the findings."""
+    planted = {line.split()[0] for line in (path.parent / f"{path.name}.defects.txt").read_text().splitlines() if line.strip()}
+    found = {f["name"] for f in json.loads(run("audit", path, "--json").stdout)["findings"]}
+
+    # Duplicates need the pixel scan.
+    assert planted - {"image-duplicate", "split-leakage", "duplicate-label-conflict"} <= found
+
+
+def test_fail_on_never_and_select_change_the_exit_code() -> None:
+    """The gate follows the options."""
+    assert run("audit", FIXTURES / "coco-broken", "--fail-on", "never").returncode == 0
+    assert run("audit", FIXTURES / "coco-broken", "--select", "DD103").returncode == 0
+
+
+def test_outputs_by_suffix(tmp_path: Path) -> None:
+    """`-o` may be repeated; the suffix picks the form; the JSON file equals stdout's apart from `run`."""
+    files = [tmp_path / f"report{suffix}" for suffix in (".json", ".md", ".csv")]
+    done = run("audit", FIXTURES / "voc", "--json", *(word for f in files for word in ("-o", f)))
+
+    printed, saved = json.loads(done.stdout), json.loads(files[0].read_text())
+    assert {k: v for k, v in printed.items() if k != "run"} == {k: v for k, v in saved.items() if k != "run"}
+    assert "\n# voc\n" in files[1].read_text()
+    assert files[2].read_text().startswith('"index","id","name"')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["audit", "/nowhere/at/all"], "no such file or folder"),
+        (["audit"], "Missing argument"),
+        (["audti"], "Did you mean audit?"),
+        (["audit", ".", "--fail-onn", "error"], "Did you mean --fail-on?"),
+        (["audit", ".", "--fail-on", "eror"], "error"),
+        (["audit", ".", "--format", "cocoo"], "coco"),
+        (["audit", ".", "--select", "DD999"], "DD999"),
+        (["audit", ".", "--locations", "many"], "neither a number nor"),
+        (["audit", ".", "-o", "report.pdf"], ".json"),
+        (["audit", ".", "-o", "no/such/folder/report.json"], "no/such/folder"),
+        (["explain", "DD99"], "no check is called"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_arguments_get_a_short_answer(arguments: list[str], says: str, tmp_path: Path) -> None:
+    """Exit 2, empty stdout, a line or two on stderr that say what to do, no traceback."""
+    done = run(*arguments, cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert says in done.stderr
+    assert done.stderr.startswith("dataset-doctor: ")
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 3
+
+
+def test_an_empty_folder_and_a_folder_of_pictures(tmp_path: Path) -> None:
+    """Without labels the command says what it looked for."""
+    assert "is empty" in run("audit", tmp_path).stderr
+    shutil.copy(next((FIXTURES / "voc").rglob("*.jpg")), tmp_path / "a.jpg")
+
+    done = run("audit", tmp_path)
+
+    assert done.returncode == 2
+    assert "holds 1 images and no labels" in done.stderr
+    assert "--images" in done.stderr
+
+
+def test_two_separate_datasets_must_be_chosen_from(tmp_path: Path) -> None:
+    """Disjoint datasets under one root end with the commands to choose from."""
+    shutil.copytree(FIXTURES / "coco", tmp_path / "one")
+    shutil.copytree(FIXTURES / "voc", tmp_path / "two")
+
+    done = run("audit", tmp_path)
+
+    assert done.returncode == 2
+    assert f"dataset-doctor audit {tmp_path}/one --format coco" in done.stderr
+    assert f"dataset-doctor audit {tmp_path}/two --format voc" in done.stderr
+
+
+def test_help_and_version_and_module() -> None:
+    """`--help` names the commands; `--version` is a number."""
+    assert "audit" in run("--help").stdout
+    assert "DATASET" in run("audit", "--help").stdout
+    assert run("--version").stdout.strip()[0].isdigit()
+
+
+def test_explain_shows_one_check_or_all() -> None:
+    """A page has its code and headings; the list has every code."""
+    page, listing = run("explain", "box-degenerate").stdout, run("explain").stdout
+
+    assert "DD101" in page
+    assert "Why it matters" in page
+    assert "DD001" in listing
+    assert "DD601" in listing
+
+
+def test_configuration_gives_defaults_and_the_command_line_wins(tmp_path: Path) -> None:
+    """The nearest pyproject.toml is used; an option given on the command line overrides it."""
+    (tmp_path / "pyproject.toml").write_text('[tool.dataset-doctor]\nfail-on = "never"\n')
+    (tmp_path / "below").mkdir()
+
+    assert run("audit", FIXTURES / "coco-broken", cwd=tmp_path / "below").returncode == 0
+    assert run("audit", FIXTURES / "coco-broken", "--fail-on", "error", cwd=tmp_path / "below").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('fail_onn = "never"', "Did you mean fail-on?"),
+        ("fail-on = ", "cannot be read"),
+        ('fail-on = "loud"', "loud"),
+    ],
+)
+def test_a_wrong_configuration_is_an_error(content: str, says: str, tmp_path: Path) -> None:
+    """Unknown keys, values and broken files end with 2 and the reason."""
+    (tmp_path / "dataset-doctor-vision.toml").write_text(content)
+
+    done = run("audit", FIXTURES / "coco", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    """`| head` ends quietly."""
+    status = os.system(
+        f"cd {FIXTURES.parent} && python3 -c 'pass' && ({os.sys.executable} -m dataset_doctor explain | head -1) 2>&1 | grep -q Traceback"
+    )
+
+    assert status != 0
