@@ -57,7 +57,11 @@ class LabelState(IntEnum):
 
 
 class Flag(IntFlag):
-    """What a label record says of itself, one bit each. `NO_CROWD_KEY` and `NO_AREA_KEY`: COCO records that leave the member out."""
+    """What a label record says of itself, one bit each.
+
+    `NO_CROWD_KEY` and `NO_AREA_KEY`: COCO records that leave the member out. `NO_VOC_KEYS`: VOC objects without pose, truncated or
+    difficult. `OTHER_ORDER`: VOC objects with their elements, or the corners of their box, in another order than the devkit's.
+    """
 
     CROWD = 1
     IGNORE = 2
@@ -68,6 +72,33 @@ class Flag(IntFlag):
     KEYPOINTS = 64
     NO_CROWD_KEY = 128
     NO_AREA_KEY = 256
+    NO_VOC_KEYS = 512
+    OTHER_ORDER = 1024
+
+
+class Flaw(IntFlag):
+    """What is wrong with the shape a record gives, one bit each.
+
+    EMPTY            a segmentation that holds nothing
+    NOT_NESTED       a polygon that is a list of numbers instead of a list of such lists
+    ODD              a ring with an odd number of coordinates
+    MALFORMED        something other than finite numbers, or more of them than MAX_VERTICES allows
+    CROSSING         a ring of four points of which two sides cross
+    NOT_RECTANGULAR  an oriented box whose opposite sides differ
+    MASK_INVALID     run lengths that cannot be decoded, or below zero
+    VISIBILITY       a keypoint whose visibility is none of 0, 1 and 2
+    HIDDEN_PLACED    a keypoint that is not labelled (visibility 0) and yet has a place
+    """
+
+    EMPTY = 1
+    NOT_NESTED = 2
+    ODD = 4
+    MALFORMED = 8
+    CROSSING = 16
+    NOT_RECTANGULAR = 32
+    MASK_INVALID = 64
+    VISIBILITY = 128
+    HIDDEN_PLACED = 256
 
 
 class Geometry(IntEnum):
@@ -96,12 +127,19 @@ ProblemKind = Literal[
     "image-size-invalid",  # a declared width or height that is not a positive integer
     "label-orphan",
     "label-missing",  # a list names it, but no label record exists
+    "coco-key-missing",  # no list of annotations or categories
+    "lvis-fields-missing",
+    "class-number-float",  # YOLO: 0.0 instead of 0
+    "exponent-notation",  # YOLO: 1e-05
+    "keypoint-shape-missing",
     "listed-missing",  # a list names it, but neither image nor label exists
     "listed-twice",
     "list-malformed",  # blank line, comment, extension in a list of ids …
     "split-empty",
     "class-names-invalid",
     "class-names-conflict",
+    "class-name-not-text",  # YAML takes it for a number, a truth value, nothing or a date
+    "class-folder-hidden",
     "config-invalid",
     "download-script",
     "duplicate-key",
@@ -117,12 +155,20 @@ ProblemKind = Literal[
     "special-file",
     "folder-unreadable",
     "parallel-labels",
+    "junk-files",
+    "stale-cache",
+    "licence-conflict",
+    "licence-missing",
+    "personal-data",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something is: a file relative to the dataset root with `/`, in it a 1-based line or a JSON pointer; `detail` says more."""
+    """Where something is: a file relative to the dataset root with `/`, in it a 1-based line or a JSON pointer; `detail` says more.
+
+    `box` is the record's box where it has one, xyxy in pixels of `image`; it is there to be drawn and does not tell places apart.
+    """
 
     file: str | None = None
     line: int | None = None
@@ -132,15 +178,20 @@ class Place:
     class_name: str | None = None
     split: str | None = None
     detail: str | None = None
+    box: tuple[float, float, float, float] | None = dataclasses.field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What could not become a column. `kind` is the name of the check that reports it; `text` says what is wrong, for a person."""
+    """What could not become a column. `kind` is the name of the check that reports it; `text` says what is wrong, for a person.
+
+    `count` is more than 1 where one problem stands for a flood of alike ones, of which `place` is the first.
+    """
 
     kind: ProblemKind
     place: Place
     text: str
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,17 +264,76 @@ class Annotations:
         return carried
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Shapes:
+    """What the polygons, masks and keypoints of the label records are like; one row an annotation. The numbers themselves are not kept.
+
+    flaws      uint16: Flaw bits
+    rings      int32: polygon rings, 0 where there is no polygon
+    shortest   int32: numbers in the shortest ring, -1 where there is none
+    extent     float64 (n, 4): box around polygon or mask, xyxy in pixels; NaN where there is none
+    area       float64: sum of the rings' areas, or of the mask's pixels; NaN where there is none
+    largest    float64: area of the largest ring, or the mask's
+    mask_size  int64 (n, 2): width and height that a mask declares, -1 where there is none
+    mask_sum   int64: sum of the run lengths, -1 where there is no mask or it cannot be decoded
+    keypoints  int32: numbers in the list of keypoints, -1 where there is none
+    visible    int32: keypoints with a visibility above 0, -1 where there is no list
+    declared   int32: `num_keypoints` as written, -1 where not
+    """
+
+    flaws: NDArray[np.uint16]
+    rings: NDArray[np.int32]
+    shortest: NDArray[np.int32]
+    extent: Boxes
+    area: NDArray[np.float64]
+    largest: NDArray[np.float64]
+    mask_size: NDArray[np.int64]
+    mask_sum: NDArray[np.int64]
+    keypoints: NDArray[np.int32]
+    visible: NDArray[np.int32]
+    declared: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.flaws)
+
+    def has(self, flaw: Flaw) -> NDArray[np.bool_]:
+        """Tell for each annotation whether its shape has any of the flaws."""
+        flawed: NDArray[np.bool_] = (self.flaws & np.uint16(flaw)) != 0
+        return flawed
+
+
+def no_shapes(n: int) -> Shapes:
+    """Make a table of `n` records that give no shape."""
+    return Shapes(
+        flaws=np.zeros(n, np.uint16),
+        rings=np.zeros(n, np.int32),
+        shortest=np.full(n, -1, np.int32),
+        extent=np.full((n, 4), np.nan),
+        area=np.full(n, np.nan),
+        largest=np.full(n, np.nan),
+        mask_size=np.full((n, 2), -1, np.int64),
+        mask_sum=np.full(n, -1, np.int64),
+        keypoints=np.full(n, -1, np.int32),
+        visible=np.full(n, -1, np.int32),
+        declared=np.full(n, -1, np.int32),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Class:
-    """A declared class. `id` is the source's own (COCO category id, YOLO index); `keypoints` the number of keypoints it declares."""
+    """A declared class. `id` is the source's own (COCO category id, YOLO index); `keypoints` the number of keypoints it declares.
+
+    `place` is where the class is declared, None where only label records name it. It does not tell classes apart.
+    """
 
     name: str
     id: int | str
     supercategory: str | None = None
     keypoints: int = 0
+    place: Place | None = dataclasses.field(default=None, compare=False, repr=False)
 
 
-Table = TypeVar("Table", Images, Annotations)
+Table = TypeVar("Table", Images, Annotations, Shapes)
 
 
 def take(table: Table, rows: NDArray[Any]) -> Table:

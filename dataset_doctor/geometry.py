@@ -1,4 +1,4 @@
-"""Pure functions on boxes: float64 arrays of shape (n, 4), pixels unless a name says otherwise."""
+"""Pure functions on boxes and quadrilaterals: float64 arrays of shape (n, 4), pixels unless a name says otherwise."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,3 +47,22 @@ def overshoot(xyxy: Boxes, sizes: NDArray[np.float64]) -> NDArray[np.float64]:
     high = (np.maximum(xyxy[:, :2], xyxy[:, 2:]) - sizes).max(axis=1, initial=-np.inf)
     furthest: NDArray[np.float64] = np.maximum(-low, high)
     return furthest
+
+
+def crossing(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which quadrilaterals, given as (n, 4) coordinates, have two sides that cross (a bow-tie).
+
+    >>> crossing(np.array([[0, 1, 1, 0], [0, 1, 0, 1.0]]), np.array([[0, 0, 1, 1], [0, 1, 1, 0.0]])).tolist()
+    [False, True]
+    """
+
+    def side(a: int, b: int, c: int) -> NDArray[np.float64]:
+        turn: NDArray[np.float64] = (x[:, b] - x[:, a]) * (y[:, c] - y[:, a]) - (y[:, b] - y[:, a]) * (x[:, c] - x[:, a])
+        return turn
+
+    def cross(a: int, b: int, c: int, d: int) -> NDArray[np.bool_]:
+        return (side(a, b, c) * side(a, b, d) < 0) & (side(c, d, a) * side(c, d, b) < 0)
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        crossed: NDArray[np.bool_] = cross(0, 1, 2, 3) | cross(1, 2, 3, 0)
+    return crossed

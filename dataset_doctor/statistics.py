@@ -25,6 +25,12 @@ RARE_IMAGES, COMMON_IMAGES = 10, 100
 """LVIS groups by images of a class: rare up to the first, common up to the second, frequent above (Gupta et al., 2019)."""
 
 HEATMAP_CELLS = 10
+SIZES_COUNTED = 300
+"""More distinct image sizes than this are counted on a grid of 1/8 octave."""
+
+SIDE_LIMIT_PX, ASPECT_LIMIT = 2.0**15, 2.0**6
+"""Boxes with a longer side than the first, or narrower than the second, are counted in the outermost cells."""
+
 CO_OCCURRENCE_PAIRS = 200
 
 
@@ -110,8 +116,29 @@ class MemoryRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SizeCount:
+    """Images of one size in pixels."""
+
+    width: int
+    height: int
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeCount:
+    """Boxes of a size (the square root of the area, in pixels) and aspect (width ÷ height), up to half an octave above those given."""
+
+    side: float
+    aspect: float
+    boxes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Resolution:
-    """Image sizes, from file headers ("files") or, where too few files are at hand, as the labels say ("labels")."""
+    """Image sizes, from file headers ("files") or, where too few files are at hand, as the labels say ("labels").
+
+    `sizes` counts the images of each size; where there are more than SIZES_COUNTED of them, sizes that lie near each other are one.
+    """
 
     source: str
     distinct: int
@@ -120,6 +147,7 @@ class Resolution:
     aspect: Quantiles
     megapixels: Quantiles
     memory: tuple[MemoryRow, ...]
+    sizes: tuple[SizeCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +162,10 @@ class PerImage:
 
 @dataclass(frozen=True, slots=True)
 class Boxes:
-    """Sizes, shapes and places of the instances' boxes; `centre_heatmap` is 10 rows (top to bottom) of 10 counts."""
+    """Sizes, shapes and places of the instances' boxes; `centre_heatmap` is 10 rows (top to bottom) of 10 counts.
+
+    `shapes` counts the boxes that have an area, in half octaves of size and of aspect.
+    """
 
     small: int
     medium: int
@@ -143,6 +174,7 @@ class Boxes:
     relative_area: Quantiles
     aspect: Quantiles
     centre_heatmap: tuple[tuple[int, ...], ...]
+    shapes: tuple[ShapeCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,7 +424,17 @@ def _resolution(dataset: Dataset) -> Resolution:
         memory=tuple(
             MemoryRow(f"{side}x{side}", batch, round(training_memory_gib(side, side, batch), 2), MEMORY_ASSUMES) for side in sides
         ),
+        sizes=_sizes(np.stack([width, height], axis=1)),
     )
+
+
+def _sizes(wh: NDArray[np.float64]) -> tuple[SizeCount, ...]:
+    """Count sizes, the most frequent first."""
+    sizes, images = np.unique(wh, axis=0, return_counts=True)
+    if len(sizes) > SIZES_COUNTED:
+        sizes, images = np.unique(np.rint(2 ** (np.rint(np.log2(wh) * 8) / 8)), axis=0, return_counts=True)
+    order = np.argsort(-images, kind="stable")
+    return tuple(SizeCount(int(w), int(h), n) for (w, h), n in zip(sizes[order].tolist(), images[order].tolist(), strict=True))
 
 
 def _boxes(dataset: Dataset) -> Boxes:
@@ -420,7 +462,18 @@ def _boxes(dataset: Dataset) -> Boxes:
         relative_area=quantiles(relative[~np.isnan(relative)]),
         aspect=quantiles(wh[shaped, 0] / wh[shaped, 1]),
         centre_heatmap=_heatmap((boxes[:, :2] + boxes[:, 2:]) / 2 / scale),
+        shapes=_shapes(wh[shaped & in_pixels]),
     )
+
+
+def _shapes(wh: NDArray[np.float64]) -> tuple[ShapeCount, ...]:
+    """Count boxes by size and aspect, in half octaves."""
+    wh = np.clip(wh, 1e-9, 1e9)
+    side = np.clip(np.sqrt(wh[:, 0] * wh[:, 1]), 1.0, SIDE_LIMIT_PX)
+    aspect = np.clip(wh[:, 0] / wh[:, 1], 1 / ASPECT_LIMIT, ASPECT_LIMIT)
+    cells, boxes = np.unique(np.floor(np.log2(np.stack([side, aspect], axis=1)) * 2).astype(np.int64), axis=0, return_counts=True)
+    lower = (2 ** (cells / 2)).round(4)
+    return tuple(ShapeCount(side, aspect, n) for (side, aspect), n in zip(lower.tolist(), boxes.tolist(), strict=True))
 
 
 def _heatmap(centres: NDArray[np.float64]) -> tuple[tuple[int, ...], ...]:

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 
 from dataset_doctor.dataset import Dataset
-from dataset_doctor.statistics import entropy, gini, imbalance_per_label, scumble, statistics, training_memory_gib
+from dataset_doctor.statistics import (
+    ShapeCount,
+    SizeCount,
+    entropy,
+    gini,
+    imbalance_per_label,
+    scumble,
+    statistics,
+    training_memory_gib,
+)
 from tests.drawing import draw
 from tests.strategies import datasets
 
@@ -103,6 +112,24 @@ def test_heatmap_counts_centres_by_row_and_column() -> None:
     assert boxes is not None
     assert boxes.centre_heatmap[0][9] == 1
     assert sum(map(sum, boxes.centre_heatmap)) == 1
+
+
+def test_shapes_count_boxes_by_size_and_aspect() -> None:
+    """8 x 8 and 16 x 4 are both 8 px in size, at aspects 1 and 4; 9 x 9 is in the cell of 8 x 8; a box without area is in none."""
+    boxes = statistics(draw("classes: c\na.jpg 100x100\n  c 0 0 8 8\n  c 0 0 16 4\n  c 1 1 10 10\n  c 5 5 5 9")[0]).boxes
+
+    assert boxes is not None
+    assert boxes.shapes == (ShapeCount(8.0, 1.0, 2), ShapeCount(8.0, 4.0, 1))
+
+
+def test_image_sizes_are_counted_and_many_are_merged() -> None:
+    """The most frequent size comes first; 400 sizes of one octave become eight or nine, and no image is lost."""
+    few = statistics(draw(FARM)[0]).resolution.sizes
+    many = statistics(draw("classes: c\n" + "\n".join(f"{at}.jpg {1000 + at}x100 background" for at in range(400)))[0]).resolution
+
+    assert few == (SizeCount(100, 100, 4), SizeCount(200, 100, 1))
+    assert many.distinct == 400
+    assert len(many.sizes) < 10 and sum(size.images for size in many.sizes) == 400
 
 
 def test_resolution_quantiles_are_numpys() -> None:

@@ -1,0 +1,98 @@
+"""Pixels: what one look into every image file tells, as columns beside those of the dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class FileState(IntEnum):
+    """How an image file fared: not there, read in full, readable by only one of the decoders, cut off, or read by none.
+
+    SUSPECT are also files in which a decoder found damage, and those too large to be decoded; `Pixels.error` says which.
+    """
+
+    MISSING = 0
+    SOUND = 1
+    SUSPECT = 2
+    TRUNCATED = 3
+    CORRUPT = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pixels:
+    """One row an image of the dataset, in its order. Statistics are NaN, and hashes 0, where the file could not be decoded.
+
+    state        uint8: a FileState
+    error        object (str or None): what the decoder said, for a person
+    file_format  object (str): by magic bytes, "JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PNM" …; "" where unknown
+    size_bytes   int64: size of the file
+    mode         object (str): as Pillow names it, "RGB", "L", "P", "RGBA", "CMYK", "I;16" …
+    bit_depth    uint8: bits a channel
+    frames       int32: more than 1 for animations and multi-page files
+    orientation  uint8: EXIF orientation 1 to 8, 0 where none is stored
+    has_gps, has_serial  bool: EXIF tells a place, or a camera's or owner's serial number or name
+    brightness_p1, brightness_p5, brightness_p50, brightness_p95, brightness_p99  float32, 0 to 1: percentiles of luma
+    contrast     float32: standard deviation of luma, 0 to 1
+    sharpness    float32: standard deviation of the Laplacian of luma ÷ its standard deviation, at the scan's fixed small side
+    entropy      float32: bits, of the histogram of luma
+    colourfulness float32: mean distance of the channels from grey, 0 to 1; near 0 for greyscale pictures
+    channel_mean, channel_std  float32 (n, 3): RGB, 0 to 1
+    content_hash object (bytes of 16): of the file's bytes; b"" where unreadable
+    pixel_hash   object (bytes of 16): of the decoded pixels, for files that may be pixel-identical to another; b"" elsewhere
+    perceptual   uint64: 64-bit DCT hash of the oriented picture; `is_flat` where the picture has too little to hash
+    perceptual_flipped  uint64: the same of the mirrored picture
+    is_flat      bool: entropy under 3 bits or no contrast, so that its hash says nothing
+    """
+
+    state: NDArray[np.uint8]
+    error: NDArray[np.object_]
+    file_format: NDArray[np.object_]
+    size_bytes: NDArray[np.int64]
+    mode: NDArray[np.object_]
+    bit_depth: NDArray[np.uint8]
+    frames: NDArray[np.int32]
+    orientation: NDArray[np.uint8]
+    has_gps: NDArray[np.bool_]
+    has_serial: NDArray[np.bool_]
+    brightness_p1: NDArray[np.float32]
+    brightness_p5: NDArray[np.float32]
+    brightness_p50: NDArray[np.float32]
+    brightness_p95: NDArray[np.float32]
+    brightness_p99: NDArray[np.float32]
+    contrast: NDArray[np.float32]
+    sharpness: NDArray[np.float32]
+    entropy: NDArray[np.float32]
+    colourfulness: NDArray[np.float32]
+    channel_mean: NDArray[np.float32]
+    channel_std: NDArray[np.float32]
+    content_hash: NDArray[np.object_]
+    pixel_hash: NDArray[np.object_]
+    perceptual: NDArray[np.uint64]
+    perceptual_flipped: NDArray[np.uint64]
+    is_flat: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Duplicates:
+    """Groups of pictures that are the same, or nearly so; rows are those of the dataset's images.
+
+    exact_group  int32, one an image: number of its group of byte- or pixel-identical pictures, -1 for none
+    near_group   int32, one an image: number of its cluster of nearly identical pictures (exact ones included), -1 for none
+    near_pairs   int32 (m, 2): pairs of nearly but not exactly identical pictures, lower row first
+    near_distance uint8 (m): differing bits of 64
+    near_mirrored bool (m): alike only when one of them is mirrored
+    """
+
+    exact_group: NDArray[np.int32]
+    near_group: NDArray[np.int32]
+    near_pairs: NDArray[Any]
+    near_distance: NDArray[np.uint8]
+    near_mirrored: NDArray[np.bool_]
