@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from dataset_doctor.dataset import Dataset, FormatName, Place, Problem
+from dataset_doctor.dataset import Dataset, FormatName, Place, Problem, Shapes
 from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, did_you_mean
-from dataset_doctor.formats import coco, folder, voc, yolo
+from dataset_doctor.formats import _coco_shapes, _yolo_shapes, coco, folder, voc, yolo
 from dataset_doctor.formats._files import Candidate, Progress, Tree, Unreadable, decode, join_trees, read_regular, silent, suffix, walk
 
-__all__ = ["FORMATS", "Format", "read", "recognise"]
+__all__ = ["FORMATS", "Format", "read", "read_shapes", "recognise"]
 
 
 class Format(Protocol):
@@ -29,6 +30,9 @@ class Format(Protocol):
 
 
 FORMATS: dict[FormatName, Format] = {"coco": coco, "voc": voc, "yolo": yolo, "folder": folder}
+
+SHAPES: dict[FormatName, Callable[[Dataset, Progress], Shapes]] = {"coco": _coco_shapes.shapes, "yolo": _yolo_shapes.shapes}
+"""The formats whose records give polygons, masks or keypoints that a second reading can measure."""
 
 PARALLEL_SHARE = 0.2
 """A second format counts as labels for the same images from this share of the main one's images on."""
@@ -62,6 +66,20 @@ def read(
     candidate, others = recognise(tree, only, format)
     dataset = FORMATS[candidate.format].read(tree, candidate, classes=_class_names(classes), progress=progress)
     return _with_context(dataset, tree, candidate, others)
+
+
+def read_shapes(dataset: Dataset, progress: Progress = silent) -> Shapes | None:
+    """Measure polygons, masks and keypoints of a dataset that was read; its label files are read a second time.
+
+    Args:
+        dataset: What `read` gave; its images and annotations may have been selected since.
+        progress: Called with what is done, how much and how much in all.
+
+    Returns:
+        One row an annotation; None where the format has nothing to measure.
+    """
+    measure = SHAPES.get(dataset.format)
+    return measure(dataset, progress) if measure and dataset.n_annotations else None
 
 
 def _tree(path: Path, images: str | os.PathLike[str] | None) -> tuple[Tree, str | None]:
@@ -165,11 +183,25 @@ def _nothing_here(tree: Tree, only: str | None, format: str | None) -> DatasetNo
     )
 
 
+def _caches(tree: Tree) -> list[Problem]:
+    """Name what trainers keep of labels and images beside them: `.cache` files, and one array of pixels a folder that has such."""
+    problems = [Problem("stale-cache", Place(file=name), "labels kept by a trainer") for name in tree.with_suffix(".cache")]
+    arrays: dict[str, list[str]] = {}
+    stems = {os.path.splitext(name)[0] for name in tree.images} if (kept := tree.with_suffix(".npy")) else set()
+    for name in kept:
+        if os.path.splitext(name)[0] in stems:
+            arrays.setdefault(name.rpartition("/")[0], []).append(name)
+    for names in arrays.values():
+        text = "pixels kept by a trainer" + (f", and {len(names) - 1:,} more in this folder" if len(names) > 1 else "")
+        problems.append(Problem("stale-cache", Place(file=names[0]), text, len(names)))
+    return problems
+
+
 def _with_context(dataset: Dataset, tree: Tree, chosen: Candidate, others: tuple[Candidate, ...]) -> Dataset:
     """Add what the reader cannot know: what the walk met, and labels in other formats for the same images."""
     import dataclasses
 
-    problems = list(tree.problems)
+    problems = [*tree.problems, *_caches(tree)]
     evidence = list(dataset.evidence)
     for other in others:
         text = f"{other.format} labels ({other.variant}) for the same images were left out: {', '.join(other.evidence[:1])}"

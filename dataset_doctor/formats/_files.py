@@ -12,7 +12,7 @@ import posixpath
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 JUNK_FOLDERS = frozenset({".git", ".hg", ".svn", "__MACOSX", "__pycache__", ".ipynb_checkpoints", "@eaDir", ".venv", "node_modules"})
 JUNK_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+REPORTED_JUNK = frozenset({"__MACOSX", ".ipynb_checkpoints", "@eaDir"})
+"""Junk folders that come with a copied dataset; the others are tools the user works with."""
 MAX_DEPTH = 40
 MAX_TEXT_BYTES = 64 << 20
 """Largest label, list or configuration file that is read whole (COCO JSON has its own, larger limit)."""
@@ -178,6 +180,7 @@ def walk(root: Path, prefix: str = "") -> Tree:
     files: list[str] = []
     links: list[str] = []
     problems: list[Problem] = []
+    junk: dict[tuple[str, str], list[str]] = defaultdict(list)
     inside = os.path.realpath(root) + os.sep
     pending: list[tuple[str, str, int]] = [(str(root), f"{prefix}/" if prefix else "", 0)]
     while pending:
@@ -192,10 +195,16 @@ def walk(root: Path, prefix: str = "") -> Tree:
             name = shown + entry.name
             try:
                 if entry.is_file(follow_symlinks=False):
-                    if entry.name not in JUNK_FILES and not entry.name.startswith("._"):
+                    if entry.name in JUNK_FILES:
+                        junk[shown, entry.name].append(name)
+                    elif entry.name.startswith("._"):
+                        junk[shown, "._*"].append(name)
+                    else:
                         files.append(name)
                 elif entry.is_dir(follow_symlinks=False):
                     if entry.name in JUNK_FOLDERS:
+                        if entry.name in REPORTED_JUNK:
+                            junk[shown, entry.name].append(name)
                         continue
                     if depth >= MAX_DEPTH:
                         problems.append(Problem("folder-unreadable", Place(file=name), f"nested deeper than {MAX_DEPTH} folders"))
@@ -213,6 +222,9 @@ def walk(root: Path, prefix: str = "") -> Tree:
                     problems.append(Problem("special-file", Place(file=name), "a pipe, socket or device, not opened"))
             except OSError as error:
                 problems.append(Problem("special-file", Place(file=name), reason(error)))
+    for (_, kind), found in junk.items():
+        text = f"{len(found):,} files {kind} in this folder" if len(found) > 1 else f"{kind}, left by a system or tool"
+        problems.append(Problem("junk-files", Place(file=min(found)), text, len(found)))
     files.sort()
     problems.sort(key=lambda problem: problem.place.file or "")
     return Tree(root=root, files=tuple(files), links=frozenset(links), problems=tuple(problems))
@@ -223,6 +235,14 @@ def _leads_outside(link: str, inside: str) -> bool:
     target = os.readlink(link)
     # Resolving part by part costs ten times as much; an absolute target that starts elsewhere needs none of it.
     return not target.startswith(inside) if os.path.isabs(target) else not os.path.realpath(link).startswith(inside)
+
+
+def reopened(root: Path, names: Sequence[str]) -> Tree:
+    """Make a tree of files that an earlier walk listed, to read them again; those that by now lead outside are not followed."""
+    inside = os.path.realpath(root) + os.sep
+    paths = ((name, os.path.join(root, name)) for name in names)
+    links = frozenset(name for name, path in paths if Path(path).is_symlink() and _leads_outside(path, inside))
+    return Tree(root=root, files=tuple(sorted(names)), links=links, problems=())
 
 
 def join_trees(main: Tree, other: Tree, image_root: str) -> Tree:

@@ -260,8 +260,10 @@ class _Reader(Generic[Columns]):
         if stop >= self.size:
             yield self.size
             return
-        guesses = [found.start() + 1 for found in _SEPARATOR.finditer(self.data, max(at, stop - (PIECE >> 4)), stop)]
-        yield from reversed(guesses[-3:])
+        for reach in (PIECE >> 7, PIECE >> 2):
+            if guesses := [found.start() + 1 for found in _SEPARATOR.finditer(self.data, max(at, stop - reach), stop)]:
+                yield from reversed(guesses[-3:])
+                return
 
     def decode(self, key: str, index: int, buffer: memoryview) -> tuple[Event[Columns], int, int]:
         """Decode an array, strictly if that goes, else into records; give also their number and the bytes used."""
@@ -341,6 +343,8 @@ class _Reader(Generic[Columns]):
 
     def record(self, key: str, index: int, at: int) -> tuple[Any, int, Damage | None]:
         """Read the record at a byte: its value, where it ends, and what was odd; the value is `_BROKEN` where it cannot be read."""
+        if self.byte(at) == b"[":
+            return _BROKEN, at, Damage("record", key, None, at, "a list where a record was expected")
         trouble = "it is not JSON"
         try:
             end = self.value_end(at)
@@ -391,7 +395,8 @@ class _Reader(Generic[Columns]):
 
     def resume(self, key: str, index: int, at: int, opening: bytes | None, stop: int) -> Walk:
         """Find the next readable record after a broken one; return where it is, its index and whether the array ended before it."""
-        for found in _RESUME.finditer(self.data, at + 1, stop):
+        # A bracket too many stands right before a whole record; anything else that is broken begins with what made it so.
+        for found in _RESUME.finditer(self.data, at if self.byte(at) == b"[" else at + 1, stop):
             if found["end"]:
                 return found.start() + 1, index, True
             start = found.end()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ class Origin(IntEnum):
 
 
 FLAGS = (("difficult", Flag.DIFFICULT.value), ("truncated", Flag.TRUNCATED.value), ("occluded", Flag.OCCLUDED.value))
+TAKEN_FOR_GRANTED = frozenset({"pose", "truncated", "difficult"})
 _TEXT = "[^<>&\\x00-\\x1f]*"
 _GAP = "[ \\t\\r\\n]*"
 _NUMBER = f"{_GAP}([-+.0-9eE]+){_GAP}"
@@ -69,7 +70,12 @@ def plain_flags(block: str) -> int | None:
     texts = _leaf_texts(block) if _FLAG_LEAVES.fullmatch(block) else None
     if texts is None or any(texts.get(key, "0") not in ("0", "1") for key, _ in FLAGS):
         return None
-    return sum(bit for key, bit in FLAGS if texts.get(key) == "1")
+    return sum(bit for key, bit in FLAGS if texts.get(key) == "1") | missing_keys(texts)
+
+
+def missing_keys(fields: Mapping[str, str]) -> int:
+    """Give the flag for an object that leaves out an element which some readers take for granted."""
+    return 0 if fields.keys() >= TAKEN_FOR_GRANTED else Flag.NO_VOC_KEYS.value
 
 
 def writer_of_file(database: str, annotation: str, image: str, owner: str) -> Origin:

@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.dataset import UNKNOWN_SIZE, Geometry, ProblemKind
+from dataset_doctor.dataset import UNKNOWN_SIZE, Flag, Geometry, ProblemKind
 from dataset_doctor.formats import _voc_plain
 from dataset_doctor.formats._files import Progress, Unreadable, decode, read_regular, silent
-from dataset_doctor.formats._voc_plain import FLAGS, Origin, plain_flags, plain_writer, remembered, writer_of_file
+from dataset_doctor.formats._personal import personal_data
+from dataset_doctor.formats._voc_plain import FLAGS, Origin, missing_keys, plain_flags, plain_writer, remembered, writer_of_file
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
@@ -205,6 +206,7 @@ _OBJECT: dict[str, _Node] = {
     "difficult": "difficult",
     "truncated": "truncated",
     "occluded": "occluded",
+    "pose": "pose",
     "bndbox": {"xmin": "xmin", "ymin": "ymin", "xmax": "xmax", "ymax": "ymax"},
     "robndbox": {"cx": "cx", "cy": "cy", "w": "w", "h": "h", "angle": "angle"},
     "polygon": _Points(),
@@ -264,6 +266,7 @@ class _Reader:
         self.rows: list[int] = []
         self.corners: list[float] = []
         self.problems: list[XmlProblem] = []
+        self.persons: set[str] = set()
         self.flags_of: dict[str, int | None] = {}
         self.writer_of: dict[str, Origin | None] = {}
 
@@ -283,6 +286,10 @@ class _Reader:
             if is_link:
                 raise Unreadable("a link that leads outside the dataset, not followed")
             text, unusual = decode_xml(read_regular(path, MAX_XML_BYTES))
+            for at, what in personal_data(text):
+                if what not in self.persons:
+                    self.persons.add(what)
+                    self.problem("personal-data", text.count("\n", 0, at) + 1, what)
             if unusual:
                 self.problem("text-encoding", None, unusual)
             elif self.scan_plain(text):
@@ -417,7 +424,7 @@ class _Reader:
             self.of_file["pt"] = ""
         written = fields.get("name", "")
         name = written.strip() or None
-        flags = 0
+        flags = missing_keys(fields) | (0 if _in_order(fields) else Flag.OTHER_ORDER.value)
         for key, bit in FLAGS:
             text = fields.get(key, "0")
             if text == "1":
@@ -480,6 +487,12 @@ class _Reader:
             names=list(self.names),
             problems=self.problems,
         )
+
+
+def _in_order(fields: dict[str, str]) -> bool:
+    """Tell whether the name comes first, and the corners of the box as in VOC."""
+    keys = [key for key in fields if key in ("name", "xmin", "ymin", "xmax", "ymax")]
+    return keys == sorted(keys, key=("name", "xmin", "ymin", "xmax", "ymax").index)
 
 
 _NOWHERE: Corners = (math.nan, math.nan, math.nan, math.nan)

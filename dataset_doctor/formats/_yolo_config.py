@@ -14,6 +14,7 @@ import msgspec
 
 from dataset_doctor.dataset import Place, Problem, ProblemKind
 from dataset_doctor.formats._files import IMAGE_SUFFIXES, Tree, Unreadable, decode, is_split_name, suffix
+from dataset_doctor.formats._personal import personal_data
 
 Task: TypeAlias = Literal["detect", "segment", "pose", "obb"]
 
@@ -34,10 +35,11 @@ class _BadConfig(Exception):
 
 @dataclass(slots=True)
 class _Node:
-    """A YAML value with its 1-based line; scalars are text as written."""
+    """A YAML value with its 1-based line; scalars are text as written. `plain`: without quotes, so that YAML may see no text in it."""
 
     value: str | list[_Node] | dict[str, _Node]
     line: int
+    plain: bool = False
 
     @property
     def text(self) -> str | None:
@@ -88,7 +90,7 @@ def _parse_yaml(text: str) -> tuple[_Node, list[tuple[str, int]]]:
             if tag and not re.fullmatch(r"!|tag:yaml\.org,2002:(str|int|float|bool|null|seq|map)", tag):
                 raise _BadConfig(f"the tag {printable(tag)} is not accepted", line)
             if isinstance(event, yaml.ScalarEvent):
-                add(_Node(event.value, line))
+                add(_Node(event.value, line, event.implicit[0]))
             elif isinstance(event, yaml.CollectionStartEvent):
                 if len(stack) >= MAX_YAML_DEPTH:
                     raise _BadConfig(f"nested deeper than {MAX_YAML_DEPTH}", line)
@@ -115,6 +117,7 @@ class Config:
     path: str | None = None
     splits: list[tuple[str, list[tuple[str, int]]]] = field(default_factory=list)
     names: list[str] | None = None
+    name_lines: dict[int, int] = field(default_factory=dict)
     names_file: str | None = None
     nc: int | None = None
     task: Task | None = None
@@ -146,6 +149,8 @@ def _load_yaml(tree: Tree, name: str) -> Config:
     text = _read_text(tree, name, config.problems)
     if text is None:
         return config
+    for at, what in personal_data(text):
+        config.report("personal-data", what, text.count("\n", 0, at) + 1)
     try:
         root, repeated = _parse_yaml(text)
         if not isinstance(root.value, dict):
@@ -197,6 +202,10 @@ def _load_yaml(tree: Tree, name: str) -> Config:
     has_names = "names" in keys or "nc" in keys
     # By name alone a data.yaml needs only one of the two.
     config.is_dataset = (has_names and has_splits) or (config.is_dataset and (has_names or has_splits))
+    if config.is_dataset:
+        there = {"train": "train" in keys, "val": "val" in keys or "validation" in keys, "names": has_names}
+        for key in [key for key, is_there in there.items() if not is_there]:
+            config.report("config-invalid", f"the key {key} is missing, without which Ultralytics does not start", 1)
     return config
 
 
@@ -221,6 +230,11 @@ def _load_names(config: Config, node: _Node) -> None:
     for index, value in pairs:
         if isinstance(value.value, str):
             named[index] = value.value
+            config.name_lines[index] = value.line
+            if value.plain and (read := _not_text(value.value)) is not None:
+                text = f"class {index}, {printable(value.value) or 'nothing'}, is not quoted: YAML 1.1 reads {printable(read)}"
+                place = Place(file=config.file, line=value.line, class_name=value.value)
+                config.problems.append(Problem("class-name-not-text", place, text))
         else:
             config.report("class-names-invalid", f"the name of class {index} is not text", value.line)
     size = max((index for index, _ in pairs), default=-1) + 1
@@ -229,6 +243,25 @@ def _load_names(config: Config, node: _Node) -> None:
         listed = ", ".join(map(str, gaps[:5])) + (" …" if len(gaps) > 5 else "")
         config.report("class-names-invalid", f"names leaves out {len(gaps):,} of the classes 0 to {size - 1:,}: {listed}", node.line)
     config.names = [named.get(index, f"class_{index}") for index in range(size)]
+
+
+def _not_text(name: str) -> str | None:
+    """Tell what a YAML 1.1 reader makes of an unquoted name, as Python writes it; None where it stays the same text.
+
+    >>> _not_text("no"), _not_text("007"), _not_text("12:30"), _not_text("car"), _not_text("7")
+    ('False', '7', '750', None, None)
+    """
+    import yaml
+
+    resolvers = yaml.SafeLoader.yaml_implicit_resolvers.get(name[:1], [])
+    tag = next((tag for tag, expression in resolvers if expression.match(name)), "")
+    if not tag.endswith((":bool", ":int", ":float", ":null", ":timestamp")) or len(name) > 60:
+        return None
+    try:
+        read = str(yaml.SafeLoader("").construct_object(yaml.ScalarNode(tag, name)))
+    except (ValueError, OverflowError, yaml.YAMLError):
+        return "an error"
+    return read if read != name else None
 
 
 def _load_darknet(tree: Tree, name: str) -> Config:

@@ -26,6 +26,7 @@ from dataset_doctor.formats._files import (
     normalise,
     suffix,
 )
+from dataset_doctor.formats._personal import personal_data
 from dataset_doctor.formats._yolo_config import Config, names_images, printable
 from dataset_doctor.formats._yolo_rows import looks_like_rows, unopened
 
@@ -292,6 +293,8 @@ class _Splits:
             else:
                 seen[image] = number
                 self.mask[image] = self.mask.get(image, 0) | bit
+        for at, who in personal_data(text) if "path-absolute" in odd else ():
+            self.problems.append(Problem("personal-data", Place(file=name, line=text.count("\n", 0, at) + 1, split=key), who))
         for kind, lines in odd.items():
             what = "uses backslashes" if kind == "path-backslash" else "is an absolute path of another place"
             others = f", and {len(lines) - 1:,} more of its lines" if len(lines) > 1 else ""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.dataset import Geometry, LabelState, Place, Problem
+from dataset_doctor.dataset import Flaw, Geometry, LabelState, Place, Problem, ProblemKind
 from dataset_doctor.formats._files import Progress, Tree, Unreadable, decode
 from dataset_doctor.formats._yolo_config import Config, Task, printable
+from dataset_doctor.geometry import crossing
 
 CHUNK_BYTES = 32 << 20
 BLOCK_LINES = 4096
@@ -38,6 +39,7 @@ class LabelRows:
     class_id int64
     box      float64 (n, 4): corners of the box in the first four numbers after the class, as shares of the image
     hull     float64 (n, 4): corners of the box that encloses the points; NaN where there are fewer than seven numbers
+    flaws    uint16: Flaw bits of the points, as if they were a polygon
     looks    uint8: 1 like a pose, 2 like a rectangle, 4 like one along the axes; judged only where the rows of a chunk are equally long
     """
 
@@ -47,6 +49,7 @@ class LabelRows:
     class_id: NDArray[np.int64]
     box: NDArray[np.float64]
     hull: NDArray[np.float64]
+    flaws: NDArray[np.uint16]
     looks: NDArray[np.uint8]
 
 
@@ -142,6 +145,7 @@ def _parse_chunk(
     is_row = np.zeros(len(start), bool)
     is_row[rows[good]] = True
     _report_lines(blob, start, end, file, line, full & ~is_row, numbers, labels, image_of, problems)
+    _report_notation(buffer, start, file, line, is_row, numbers, labels, image_of, problems)
 
     rows, first = rows[good], first[good]
     count = n[rows]
@@ -155,6 +159,7 @@ def _parse_chunk(
         class_id=at[:, 0].astype(np.int64),
         box=np.concatenate([at[:, 1:3] - half, at[:, 1:3] + half], axis=1),
         hull=hull,
+        flaws=_flaws(values, first, count),
         looks=looks,
     )
 
@@ -226,6 +231,21 @@ def _outlines(
     return hull, looks
 
 
+def _flaws(values: NDArray[np.float64], first: NDArray[np.intp], count: NDArray[np.int64]) -> NDArray[np.uint16]:
+    """Tell what is wrong with the points of rows of seven numbers or more: an odd number of coordinates, sides that cross or differ."""
+    flaws = np.zeros(len(first), np.uint16)
+    flaws[(count >= 8) & (count % 2 == 0)] |= np.uint16(Flaw.ODD)
+    quads = np.flatnonzero((count == 9) | (count == 10))
+    if len(quads):
+        points = values[first[quads][:, None] + np.arange(1, 9)].reshape(-1, 4, 2)
+        flaws[quads[crossing(points[:, :, 0], points[:, :, 1])]] |= np.uint16(Flaw.CROSSING)
+        side = np.roll(points, -1, axis=1) - points
+        length = np.hypot(side[:, :, 0], side[:, :, 1])
+        gap = np.hypot(*(side[:, 0] + side[:, 2]).T)
+        flaws[quads[gap > 0.02 * length.max(axis=1)]] |= np.uint16(Flaw.NOT_RECTANGULAR)
+    return flaws
+
+
 def _look(rows: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Tell of rows of equal length, given without their class, whether they look like poses or rectangles."""
     centre, size = rows[:, :2], rows[:, 2:4]
@@ -287,10 +307,40 @@ def _report_lines(
             problems.append(Problem("record-unreadable", Place(file=name, line=at, image=image), unexplained))
         if finish > most:
             at = int(line[rows[most]])
-            problems.append(
-                Problem("record-unreadable", Place(file=name, line=at, image=image), f"{finish - most:,} more lines that are no rows")
-            )
+            more = f"{finish - most:,} more lines that are no rows"
+            problems.append(Problem("record-unreadable", Place(file=name, line=at, image=image), more, count=finish - most))
         begin = finish
+
+
+def _report_notation(
+    buffer: NDArray[np.uint8],
+    start: NDArray[np.intp],
+    file: NDArray[np.intp],
+    line: NDArray[np.intp],
+    is_row: NDArray[np.bool_],
+    numbers: NDArray[np.intp],
+    labels: list[str],
+    image_of: list[str],
+    problems: list[Problem],
+) -> None:
+    """Report once a file that class numbers have a decimal point, and that numbers have an exponent: some readers refuse these."""
+    pointed = np.zeros(len(start), bool)
+    before = is_row.copy()
+    for ahead in range(4):
+        byte = buffer[np.minimum(start + ahead, len(buffer) - 1)]
+        pointed |= before & (byte == ord(".")) & (ahead > 0)
+        before &= ((byte >= ord("0")) & (byte <= ord("9"))) | ((byte == ord("-")) & (ahead == 0))
+    exponent = np.zeros(len(start), bool)
+    exponent[np.searchsorted(start, np.flatnonzero((buffer == ord("e")) | (buffer == ord("E"))), side="right") - 1] = True
+    kinds: tuple[tuple[ProblemKind, NDArray[np.bool_], str], ...] = (
+        ("class-number-float", pointed, "the class is written with a decimal point"),
+        ("exponent-notation", exponent & is_row, "a number has an exponent, such as 1e-05"),
+    )
+    for kind, found, text in kinds:
+        rows = np.flatnonzero(found)
+        of_file, at, count = np.unique(file[rows], return_index=True, return_counts=True)
+        for number, row, n in zip(numbers[of_file].tolist(), rows[at].tolist(), count.tolist(), strict=True):
+            problems.append(Problem(kind, Place(file=labels[number], line=int(line[row]), image=image_of[number]), text, count=n))
 
 
 def _why_no_row(line: bytes, too_long: bool) -> str:

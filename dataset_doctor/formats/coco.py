@@ -35,6 +35,7 @@ from dataset_doctor.dataset import (
 )
 from dataset_doctor.findings import plural
 from dataset_doctor.formats._coco_files import Sniffed, belong_together, choose, sniff, spellings, text_of
+from dataset_doctor.formats._coco_provenance import provenance
 from dataset_doctor.formats._coco_records import (
     AnnotationColumns,
     Id,
@@ -177,10 +178,25 @@ def _parse(tree: Tree, name: str, progress: Progress, wanted: Iterable[str] = tu
             sound = sound and event.kind not in ("record", "structure")
             if event.key == "annotations" and (named := _IMAGE_ID.search(event.excerpt)) and event.kind == "record":
                 judge.lost.append(int(named[1]) if named[1] else named[2].decode("utf-8", "replace"))
-    file.problems += judge.problems
+    file.problems += [*judge.problems, *judge.floods()]
+    if "annotations" in wanted and sound:
+        file.problems += _missing_lists(file, data)
+    if "annotations" in wanted:
+        file.problems += provenance(name, data, line_of)
     rank = {key: row for row, key in enumerate(MARKS)}
     file.problems.sort(key=lambda problem: _file_order(problem.place.pointer or "", rank))
     return file
+
+
+def _missing_lists(file: _File, data: Any) -> list[Problem]:
+    """Report a file without a list of annotations, or without a category for those that it has."""
+    has_annotations = any(len(part) for part in file.annotations)
+    missing = []
+    if not has_annotations and data.find(b'"annotations"') < 0:
+        missing.append(("annotations", 'there is no list "annotations"'))
+    if has_annotations and not file.categories:
+        missing.append(("categories", "there are annotations and no categories"))
+    return [Problem("coco-key-missing", Place(file=file.name, pointer=f"/{key}"), text) for key, text in missing]
 
 
 def _problems_of(name: str, damage: Damage, line: int, first: bool) -> Iterator[Problem]:
@@ -216,7 +232,7 @@ def _line_counter(data: Any) -> Callable[[int], int]:
 def _file_order(pointer: str, rank: Mapping[str, int]) -> tuple[int, int]:
     """Sort key of a problem: the file itself, then its lists, each by index."""
     parts = pointer.split("/")
-    return (rank[parts[1]], int(parts[2])) if len(parts) > 2 else (-1, 0)
+    return (rank[parts[1]], int(parts[2])) if len(parts) > 2 and parts[1] in rank else (-1, 0)
 
 
 # Finding the image files --------------------------------------------------------------------------------------------
@@ -381,94 +397,136 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
 def _read(tree: Tree, candidate: Candidate, names: tuple[str, ...] | None, progress: Progress) -> Dataset:
     spelled = spellings(candidate.labels)
     spelling_of = {canonical_split(split): split for split in reversed(spelled)}
-    splits = list(dict.fromkeys(canonical_split(split) for split in spelled)) or ["all"]
-    row_of: dict[str, int] = {}
-    classes: dict[Class, int] = {}
-    image_parts: list[Images] = []
-    annotation_parts: list[Annotations] = []
-    in_split_rows: list[tuple[int, NDArray[np.int32]]] = []
-    lost_rows: list[NDArray[np.int32]] = []
-    roots: set[str] = set()
-    problems: list[Problem] = []
-    for source, (label, split) in enumerate(zip(candidate.labels, spelled, strict=True)):
-        file = _parse(tree, label, progress)
-        images, annotations = _joined(file.images, ImageColumns), _joined(file.annotations, AnnotationColumns)
-        found = _find_images(tree, label, split, images)
-        roots.update(found.roots)
-        known_before = len(row_of)
-        rows = np.fromiter([row_of.setdefault(path, len(row_of)) for path in found.paths], np.int32, len(found.paths))
-        new_rows, first = np.unique(rows, return_index=True)
-        image_parts.append(_image_part(images, found.paths, first[new_rows >= known_before], source, len(splits)))
-        in_split_rows.append((splits.index(canonical_split(split)), rows))
-
-        usable = np.flatnonzero(images.id != NO_ID)
-        image_rows = _lookup(images.id[usable], rows[usable], annotations.image_id)
-        of_class = {own_id: classes.setdefault(shape, len(classes)) for own_id, shape in file.categories if own_id is not None}
-        for _, shape in file.categories:
-            classes.setdefault(shape, len(classes))
-        ids = id_column(list(of_class))
-        class_index = _lookup(ids, np.fromiter(of_class.values(), np.int32, len(of_class)), annotations.category_id)
-        annotation_parts.append(_annotation_part(annotations, image_rows, class_index, source))
-        lost_rows.append(_lookup(images.id[usable], rows[usable], id_column(file.lost)))
-
-        more = [*found.problems, *_twice(label, images, rows, found.paths), *_without_image(label, annotations, image_rows)]
-        more += _mixed_types(label, images, annotations, ids)
-        rank = {key: row for row, key in enumerate(MARKS)}
-        problems += sorted([*file.problems, *more], key=lambda problem: _file_order(problem.place.pointer or "", rank))
-
-    # Progress of the rest is the file sizes'; everything else takes a fraction of a second.
-    table = stack(image_parts)
-    annotations_table = stack(annotation_parts)
-    n = len(table)
-    in_split = np.zeros((n, len(splits)), bool)
-    for split_row, rows in in_split_rows:
-        in_split[rows, split_row] = True
-    has_file = np.fromiter([name in tree.known for name in table.file_name], bool, n) if tree.files else np.zeros(n, bool)
-    state = np.full(n, LabelState.BACKGROUND, np.uint8)
-    state[annotations_table.image] = LabelState.LABELED
-    for rows in lost_rows:
-        state[rows[rows >= 0]] = LabelState.LABELED
-    file_width = np.full(n, UNKNOWN_SIZE, np.int32)
-    file_height = file_width.copy()
-    evidence = list(candidate.evidence)
-    if has_file.any():
-        from dataset_doctor.formats._sizes import measure
-
-        there = np.flatnonzero(has_file)
-        sizes = measure(tree, table.file_name[there].tolist(), progress)
-        file_width[there], file_height[there] = sizes.width, sizes.height
-        for row in np.flatnonzero(~has_file):
-            place = Place(
-                file=candidate.labels[table.source[row]],
-                pointer=f"/images/{table.position[row]}/file_name",
-                image=table.file_name[row],
-            )
-            problems.append(Problem("image-missing", place, "the image file is not there"))
-        problems += sizes.problems
-        problems += _orphans(tree, candidate, roots, set(table.file_name[there].tolist()))
-    elif n:
-        evidence.append("No image files are at hand: sizes are those that the labels declare.")
-    shapes = list(classes)
+    splits = tuple(dict.fromkeys(canonical_split(split) for split in spelled))
+    union = _Union(len(splits), federated=candidate.variant == "lvis")
+    for label, split in zip(candidate.labels, spelled, strict=True):
+        union.add(tree, _parse(tree, label, progress), split, splits.index(canonical_split(split)))
+    images, annotations = union.tables()
+    images, problems = _with_image_files(tree, candidate, images, union.roots, progress)
+    evidence = candidate.evidence
+    if len(images) and not images.has_file.any():
+        evidence += ("No image files are at hand: sizes are those that the labels declare.",)
+    classes = list(union.classes.values())
     if names is not None:
-        shapes = [dataclasses.replace(shape, name=name) for shape, name in zip(shapes, names, strict=False)] + shapes[len(names) :]
+        renamed = [dataclasses.replace(one, name=name) for one, name in zip(classes, names, strict=False)]
+        classes[: len(renamed)] = renamed
     return Dataset(
         root=tree.root,
         format="coco",
         variant=candidate.variant,
-        task=_task(annotations_table),
-        evidence=tuple(evidence),
+        task=_task(annotations),
+        evidence=evidence,
         voc_origin=None,
-        classes=tuple(shapes),
-        splits=tuple(splits),
-        split_spelling=tuple(spelling_of.get(split, split) for split in splits),
+        classes=tuple(classes),
+        splits=splits,
+        split_spelling=tuple(spelling_of[split] for split in splits),
         sources=candidate.labels,
         source_split=np.array([splits.index(canonical_split(split)) for split in spelled], np.int16),
-        images=dataclasses.replace(
-            table, in_split=in_split, has_file=has_file, label_state=state, file_width=file_width, file_height=file_height
-        ),
-        annotations=annotations_table,
-        problems=tuple(problems),
+        images=images,
+        annotations=annotations,
+        problems=(*union.problems, *problems),
     )
+
+
+class _Union:
+    """Unites label files: one row an image file, one class an (id, name); whatever cannot be matched becomes a problem."""
+
+    def __init__(self, n_splits: int, *, federated: bool) -> None:
+        self.federated = federated
+        self.n_splits = n_splits
+        self.row_of: dict[str, int] = {}
+        self.classes: dict[tuple[Id, str, int], Class] = {}
+        self.images: list[Images] = []
+        self.annotations: list[Annotations] = []
+        self.members: list[tuple[int, NDArray[np.int32]]] = []
+        self.lost: list[NDArray[np.int32]] = []
+        self.roots: set[str] = set()
+        self.problems: list[Problem] = []
+        self.name_of: dict[Id, tuple[str, str]] = {}
+
+    def add(self, tree: Tree, file: _File, split: str, split_row: int) -> None:
+        """Add what one label file holds."""
+        source = len(self.members)
+        images, annotations = _joined(file.images, ImageColumns), _joined(file.annotations, AnnotationColumns)
+        found = _find_images(tree, file.name, split, images)
+        self.roots.update(found.roots)
+        known_before = len(self.row_of)
+        rows = np.fromiter([self.row_of.setdefault(path, len(self.row_of)) for path in found.paths], np.int32, len(found.paths))
+        distinct, first = np.unique(rows, return_index=True)
+        self.images.append(_image_part(images, found.paths, first[distinct >= known_before], source, self.n_splits))
+        self.members.append((split_row, rows))
+
+        usable = np.flatnonzero(images.id != NO_ID)
+        image_ids, image_rows = images.id[usable], rows[usable]
+        class_ids, class_rows = self.add_classes(file)
+        of_image = _lookup(image_ids, image_rows, annotations.image_id)
+        of_class = _lookup(class_ids, class_rows, annotations.category_id)
+        self.annotations.append(_annotation_part(annotations, of_image, of_class, source))
+        self.lost.append(_lookup(image_ids, image_rows, id_column(file.lost)))
+
+        problems = [*file.problems, *found.problems, *_twice(file.name, images, rows, found.paths)]
+        problems += [*_without_image(file.name, annotations, of_image), *_mixed_types(file.name, images, annotations, class_ids)]
+        problems += _renamed(file.name, file.categories, self.name_of)
+        problems += _without_lists(file.name, images, found.paths) if self.federated else []
+        rank = {key: row for row, key in enumerate(MARKS)}
+        self.problems += sorted(problems, key=lambda problem: _file_order(problem.place.pointer or "", rank))
+
+    def add_classes(self, file: _File) -> tuple[NDArray[Any], NDArray[np.int32]]:
+        """Add a file's categories; give their ids and rows. What the file itself repeats is listed as often."""
+        times: Counter[tuple[Id, str]] = Counter()
+        row_of = {key: row for row, key in enumerate(self.classes)}
+        ids: list[Id] = []
+        rows: list[int] = []
+        for own_id, shape in file.categories:
+            key = (shape.id, shape.name, times[shape.id, shape.name])
+            times[shape.id, shape.name] += 1
+            self.classes.setdefault(key, shape)
+            row = row_of.setdefault(key, len(row_of))
+            if own_id is not None:
+                ids.append(own_id)
+                rows.append(row)
+        return id_column(ids), np.array(rows, np.int32)
+
+    def tables(self) -> tuple[Images, Annotations]:
+        """Stack what was added; image files are not looked at."""
+        images, annotations = stack(self.images), stack(self.annotations)
+        in_split = np.zeros((len(images), self.n_splits), bool)
+        for split_row, rows in self.members:
+            in_split[rows, split_row] = True
+        state = np.full(len(images), LabelState.BACKGROUND, np.uint8)
+        for rows in (annotations.image, *(rows[rows >= 0] for rows in self.lost)):
+            state[rows] = LabelState.LABELED
+        return dataclasses.replace(images, in_split=in_split, label_state=state), annotations
+
+
+def _with_image_files(
+    tree: Tree, candidate: Candidate, images: Images, roots: set[str], progress: Progress
+) -> tuple[Images, list[Problem]]:
+    """Fill in which image files exist and their sizes; name those that are missing, unreadable or in no list."""
+    has_file = np.fromiter([name in tree.known for name in images.file_name], bool, len(images))
+    if not has_file.any():
+        return images, []
+    from dataset_doctor.formats._sizes import measure
+
+    there = np.flatnonzero(has_file)
+    names: list[str] = images.file_name[there].tolist()
+    sizes = measure(tree, names, progress)
+    file_width, file_height = images.file_width.copy(), images.file_height.copy()
+    file_width[there], file_height[there] = sizes.width, sizes.height
+    problems = [
+        Problem(
+            "image-missing",
+            Place(
+                file=candidate.labels[images.source[row]],
+                pointer=f"/images/{images.position[row]}/file_name",
+                image=images.file_name[row],
+            ),
+            "the image file is not there",
+        )
+        for row in np.flatnonzero(~has_file)
+    ]
+    problems += [*sizes.problems, *_orphans(tree, candidate, roots, set(names))]
+    return dataclasses.replace(images, has_file=has_file, file_width=file_width, file_height=file_height), problems
 
 
 Columns = TypeVar("Columns", ImageColumns, AnnotationColumns)
@@ -562,6 +620,15 @@ def _twice(label: str, images: ImageColumns, rows: NDArray[np.int32], paths: lis
     ]
 
 
+def _without_lists(label: str, images: ImageColumns, paths: list[str]) -> list[Problem]:
+    """Name the image entries of an LVIS file that do not say which classes were looked for."""
+    text = "it has no neg_category_ids or no not_exhaustive_category_ids"
+    return [
+        Problem("lvis-fields-missing", Place(file=label, pointer=f"/images/{images.index[row]}", image=paths[row]), text)
+        for row in np.flatnonzero(~images.federated)
+    ]
+
+
 def _without_image(label: str, annotations: AnnotationColumns, image: NDArray[np.int32]) -> list[Problem]:
     """Name the annotations whose image_id no image has."""
     problems = []
@@ -574,6 +641,20 @@ def _without_image(label: str, annotations: AnnotationColumns, image: NDArray[np
         )
         text = f"no image has the id {shown(image_id if isinstance(image_id, str) else int(image_id))}"
         problems.append(Problem("annotation-without-image", place, text))
+    return problems
+
+
+def _renamed(label: str, categories: list[tuple[Id | None, Class]], name_of: dict[Id, tuple[str, str]]) -> list[Problem]:
+    """Name the categories whose id stands for another name before, in this file or an earlier one; `name_of` remembers them."""
+    problems = []
+    for own_id, shape in categories:
+        if own_id is None:
+            continue
+        name, where = name_of.setdefault(own_id, (shape.name, label))
+        if name != shape.name:
+            text = f"the id {shown(own_id)} is {shown(shape.name)} here and {shown(name)} {'above' if where == label else f'in {where}'}"
+            place = dataclasses.replace(shape.place or Place(file=label), class_name=shape.name)
+            problems.append(Problem("class-names-conflict", place, text))
     return problems
 
 

@@ -12,7 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataset_doctor.dataset import NO_ID, UNKNOWN_SIZE, Annotations, Class, Dataset, Geometry, Images, LabelState, Place, Problem
-from dataset_doctor.formats._files import MAX_DEPTH, Candidate, Progress, Tree, canonical_split, is_split_name, silent, suffix
+from dataset_doctor.formats._files import (
+    MAX_DEPTH,
+    REPORTED_JUNK,
+    Candidate,
+    Progress,
+    Tree,
+    canonical_split,
+    is_split_name,
+    silent,
+    suffix,
+)
 from dataset_doctor.formats._sizes import measure
 
 NOT_CLASSES = frozenset({"images", "labels", "annotations", "jpegimages", "masks", "data"})
@@ -85,17 +95,18 @@ def _has_labels(tree: Tree, images: Sequence[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """Images in class folders, with the split ("" without splits) and class of each; images in none; folders that hold nothing."""
+    """Images in class folders, with the split ("" without splits) and class of each; images in none; empty folders; hidden folders."""
 
     images: list[str]
     splits: list[str]
     classes: list[str]
     orphans: list[str]
     empty: list[str]
+    hidden: list[str]
 
 
 def _listing(tree: Tree, root: str) -> _Listing:
-    listing = _Listing([], [], [], [], [])
+    listing = _Listing([], [], [], [], [], [])
     images = _visible(tree, root)
     splits = _classes(root, images)[0]
     depth = 1 if splits else 0
@@ -108,6 +119,7 @@ def _listing(tree: Tree, root: str) -> _Listing:
             listing.classes.append(parts[depth])
     for folder in [posixpath.join(root, split) for split in sorted(splits)] or [root]:
         listing.empty.extend(_empty_folders(tree, folder))
+        listing.hidden.extend(_hidden_folders(tree, folder))
     return listing
 
 
@@ -126,6 +138,15 @@ def _empty_folders(tree: Tree, folder: str) -> list[str]:
         if not visible and name.lower() not in NOT_CLASSES and not is_split_name(name):
             empty.append(path)
     return empty
+
+
+def _hidden_folders(tree: Tree, folder: str) -> list[str]:
+    """List the hidden and junk folders beside the class folders of a folder."""
+    prefix = f"{folder}/" if folder else ""
+    below = {name[len(prefix) :].split("/")[0] for name in tree.files if name.startswith(prefix + ".") and "/" in name[len(prefix) :]}
+    junk = {p.place.file or "" for p in tree.problems if p.kind == "junk-files"}
+    skipped = {name for name in junk if posixpath.dirname(name) == folder and posixpath.basename(name) in REPORTED_JUNK}
+    return sorted({prefix + name for name in below} | skipped)
 
 
 def claims(tree: Tree, candidate: Candidate) -> frozenset[str]:
@@ -150,6 +171,9 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
     folders = [posixpath.join(candidate.root, split, name) for split, name in zip(listing.splits, listing.classes, strict=True)]
     sources = sorted({*folders, *listing.empty})
     source_of = {folder: row for row, folder in enumerate(sources)}
+    # A class is declared where it is trained on, if anywhere.
+    declaring = sorted(sources, key=lambda folder: canonical_split(posixpath.basename(posixpath.dirname(folder))) == "train")
+    folder_of = {posixpath.basename(folder): folder for folder in declaring}
     source = np.array([source_of[folder] for folder in folders], np.int32)
 
     spelling = {canonical_split(split) if split else "all": split or "all" for split in sorted(set(listing.splits), reverse=True)}
@@ -189,6 +213,7 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
     )
     orphan = "the image lies in no class folder"
     problems = [Problem("image-orphan", Place(file=name, image=name), orphan) for name in listing.orphans]
+    problems += [Problem("class-folder-hidden", Place(file=name), "image readers take it for a class") for name in listing.hidden]
     evidence = list(candidate.evidence)
     if elsewhere := len(tree.images) - n - len(listing.orphans):
         evidence.append(f"{elsewhere:,} images elsewhere are not part of it")
@@ -199,7 +224,7 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
         task="classify",
         evidence=tuple(evidence),
         voc_origin=None,
-        classes=tuple(Class(name, name) for name in class_names),
+        classes=tuple(Class(name, name, place=Place(file=folder_of[name]) if name in folder_of else None) for name in class_names),
         splits=tuple(order),
         split_spelling=tuple(spelling.get(name, name) for name in order),
         sources=tuple(sources),

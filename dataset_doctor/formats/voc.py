@@ -188,9 +188,14 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
     pairs = pair_images(ImagePlaces(tree), xmls, records)
     problems = list(pairs.problems)
     table = _table(tree, xmls, records, pairs, problems)
-    class_names = _class_order(tree, candidate, classes, {name.strip() for name in records.names}, problems)
+    class_names, class_places = _class_order(tree, candidate, classes, {name.strip() for name in records.names}, problems)
+    persons: set[str] = set()
     for problem in records.problems:
         image = table.image_of_file[problem.file]
+        if problem.kind == "personal-data":
+            if problem.text in persons:
+                continue
+            persons.add(problem.text)
         if image >= 0:
             place = Place(xmls[problem.file], problem.line, image=table.names[image], class_name=problem.class_name)
             problems.append(Problem(problem.kind, place, problem.text))
@@ -224,7 +229,7 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
         task="obb" if len(annotations) and (annotations.geometry == Geometry.OBB).all() else "detect",
         evidence=(*evidence, why),
         voc_origin=origin,
-        classes=tuple(Class(name, name) for name in class_names),
+        classes=tuple(Class(name, name, place=class_places.get(name)) for name in class_names),
         splits=splits,
         split_spelling=spelling,
         sources=tuple(table.sources),
@@ -358,11 +363,11 @@ def _images(tree: Tree, table: _Table, records: Records, problems: list[Problem]
 
 def _class_order(
     tree: Tree, candidate: Candidate, given: tuple[str, ...] | None, used: set[str], problems: list[Problem]
-) -> tuple[str, ...]:
-    """Name the classes in class order: as given, else of the label maps, else sorted."""
+) -> tuple[tuple[str, ...], dict[str, Place]]:
+    """Name the classes in class order: as given, else of the label maps, else sorted; and where a label map has them."""
     if given is not None:
-        return tuple(dict.fromkeys(given))
-    names: dict[str, None] = {}
+        return tuple(dict.fromkeys(given)), {}
+    places: dict[str, Place] = {}
     for file in (name for name in candidate.labels if posixpath.basename(name) == "labelmap.txt"):
         lines = read_lines(tree, file, problems)
         entries = [(number, line) for number, line in lines if line and not line.startswith("#")]
@@ -371,8 +376,11 @@ def _class_order(
             place = Place(file=file, line=strange[0])
             problems.append(Problem("class-names-invalid", place, "a line is not name:r,g,b:parts:actions, the file is not used"))
             continue
-        names.update((name, None) for _, line in entries if (name := line.split(":")[0].strip()) != "background" or name in used)
-    return tuple(names) or tuple(sorted(used))
+        for number, line in entries:
+            name = line.split(":")[0].strip()
+            if name != "background" or name in used:
+                places.setdefault(name, Place(file=file, line=number))
+    return tuple(places) or tuple(sorted(used)), places
 
 
 _WRITERS = {

@@ -244,7 +244,11 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
         line=rows.line[at],
     )
     check_keypoints(config, rows, label_files, problems)
+    if task == "pose" and config.kpt_shape is None:
+        place = Place(file=config.file) if config.file else Place(file=label_files[0])
+        problems.append(Problem("keypoint-shape-missing", place, f"{why}, and no kpt_shape says how many"))
 
+    keypoints = config.kpt_shape[0] if config.kpt_shape else 0
     label_state = np.full(len(names), LabelState.UNLABELED, np.uint8)
     label_state[with_label] = state[label_row[with_label]]
     image_source = np.full(len(names), NO_SOURCE, np.int32)
@@ -263,7 +267,7 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
         evidence=tuple(evidence),
         voc_origin=None,
         classes=tuple(
-            Class(name=name, id=index, keypoints=config.kpt_shape[0] if config.kpt_shape else 0) for index, name in enumerate(class_list)
+            Class(name, index, None, keypoints, _class_place(tree, config, source, index)) for index, name in enumerate(class_list)
         ),
         splits=tuple(arranged.splits),
         split_spelling=tuple(arranged.splits.values()),
@@ -326,6 +330,15 @@ def _class_names(
     if chosen is None and config.nc is not None:
         return [f"class_{index}" for index in range(min(config.nc, MAX_CLASSES))], f"nc of {config.file}, which names none"
     return chosen, source
+
+
+def _class_place(tree: Tree, config: Config, source: str, index: int) -> Place | None:
+    """Tell where a class has its name: the line in the configuration or in the list of names; None where nothing names it."""
+    if source == config.file:
+        return Place(file=source, line=config.name_lines.get(index))
+    if source in tree.known:
+        return Place(file=source, line=None if suffix(source) == ".json" else index + 1)
+    return None
 
 
 def _images_of_rows(

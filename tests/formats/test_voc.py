@@ -304,7 +304,7 @@ def test_columns_hold_what_is_written(tmp_path: Path) -> None:
 
     assert dataset.class_names == ("cat", "dog")
     assert annotations.corners[:2].tolist() == [[10.25, 20, 30, 40.5], [9, 9, 5, 9]]
-    assert annotations.flags[:2].tolist() == [Flag.DIFFICULT | Flag.TRUNCATED, 0]
+    assert annotations.flags[:2].tolist() == [Flag.DIFFICULT | Flag.TRUNCATED | Flag.NO_VOC_KEYS | Flag.OTHER_ORDER, Flag.NO_VOC_KEYS]
     assert annotations.line[:2].tolist() == [3, 8]
     assert annotations.position[:2].tolist() == [0, 1]
     assert annotations.class_id.tolist() == [" cat ", "dog", "dog"]
@@ -819,7 +819,11 @@ def test_bccd_is_read_as_its_truth_says(shared_data: Path) -> None:
     corners = dataset.annotations.corners
     assert ((corners[:, 2] <= corners[:, 0]) | (corners[:, 3] <= corners[:, 1])).sum() == truth["zero_area"]["n"]
     assert dataset.images.file_width.tolist() == [640] * 364
-    assert dataset.problems == ()
+    # The labelling tool wrote the folders of two people into <path>.
+    assert [(p.kind, p.text) for p in dataset.problems] == [
+        ("personal-data", "user folder /home/pi"),
+        ("personal-data", "user folder /Users/cosmic"),
+    ]
 
 
 def test_labels_apart_from_their_images_are_read_as_the_truth_says(shared_data: Path) -> None:

@@ -50,7 +50,7 @@ def read(root: Path, files: Mapping[str, str | bytes | None] | None = None, only
 
 def rows(root: Path, text: str | bytes, yaml: str = "") -> Dataset:
     """Read a dataset of one image and one label file."""
-    return read(root, {"images/a.jpg": None, "labels/a.txt": text, "data.yaml": f"train: images\nnc: 3\n{yaml}"})
+    return read(root, {"images/a.jpg": None, "labels/a.txt": text, "data.yaml": f"train: images\nval: images\nnc: 3\n{yaml}"})
 
 
 def kinds(dataset: Dataset) -> Counter[str]:
@@ -152,7 +152,7 @@ def test_each_layout_is_read_without_a_flag(tmp_path: Path, layout: str) -> None
     assert dataset.annotations.corners.tolist() == [[50, 25, 150, 75]] * 2
     assert dataset.images.has_file.all() and (dataset.images.label_state == LabelState.LABELED).all()
     assert dataset.sources == tuple(sorted(name for name in files if name.endswith(("a.txt", "b.txt"))))
-    assert set(kinds(dataset)) <= {"path-absolute", "path-backslash", "split-empty"}
+    assert set(kinds(dataset)) <= {"path-absolute", "path-backslash", "split-empty", "personal-data"}
 
 
 def test_labels_without_images_count_one_image_a_file(tmp_path: Path) -> None:
@@ -406,7 +406,9 @@ def test_given_class_names_win(tmp_path: Path) -> None:
 def test_label_states(tmp_path: Path) -> None:
     """A non-blank line makes an image labelled, an empty file background, no file unlabelled."""
     labels = {"labels/a.txt": "junk\n", "labels/b.txt": "", "labels/c.txt": " \n\n", "labels/e.txt": BOX}
-    dataset = read(tmp_path, {**{f"images/{stem}.jpg": None for stem in "abcde"}, **labels, "data.yaml": "train: images\nnames: [x]\n"})
+    dataset = read(
+        tmp_path, {**{f"images/{stem}.jpg": None for stem in "abcde"}, **labels, "data.yaml": "train: images\nval: images\nnames: [x]\n"}
+    )
 
     assert dataset.images.label_state.tolist() == [2, 1, 1, 0, 2]
     assert dataset.images.source.tolist() == [0, 1, 2, -1, 3]
@@ -458,10 +460,14 @@ def test_lists_with_defects(tmp_path: Path) -> None:
         "elsewhere/b.jpg",
     ]
     dataset = read(
-        tmp_path, {**Y1, "labels/train/gone.txt": BOX, "train.txt": "\n".join(lines), "data.yaml": "train: train.txt\nnames: [a]\n"}
+        tmp_path,
+        {**Y1, "labels/train/gone.txt": BOX, "train.txt": "\n".join(lines), "data.yaml": "train: train.txt\nval: images/val\nnames: [a]\n"},
     )
 
-    assert splits(dataset) == {"train": ["images/train/a.jpg", "images/train/gone.jpg", "images/val/b.jpg"]}
+    assert splits(dataset) == {
+        "train": ["images/train/a.jpg", "images/train/gone.jpg", "images/val/b.jpg"],
+        "val": ["images/val/b.jpg"],
+    }
     assert dataset.images.has_file.tolist() == [True, False, True]
     assert {(p.kind, p.place.line) for p in dataset.problems} == {
         ("listed-twice", 3),
@@ -517,7 +523,9 @@ def test_the_label_path_rule(tmp_path: Path, image: str, label: str) -> None:
 
 def test_two_images_with_one_label_file(tmp_path: Path) -> None:
     """The label file serves both, and the collision is reported."""
-    dataset = read(tmp_path, {"images/a.jpg": None, "images/a.png": None, "labels/a.txt": BOX, "data.yaml": "train: images\nnames: [x]\n"})
+    dataset = read(
+        tmp_path, {"images/a.jpg": None, "images/a.png": None, "labels/a.txt": BOX, "data.yaml": "train: images\nval: images\nnames: [x]\n"}
+    )
 
     assert only_problem(dataset, "stem-collision").place.file == "labels/a.txt"
     assert dataset.annotations.image.tolist() == [0, 1] and dataset.images.label_state.tolist() == [2, 2]
@@ -538,7 +546,7 @@ def test_label_files_that_cannot_be_read(tmp_path: Path) -> None:
     """Pipes, links outside and too large files are findings; their images count as labelled."""
     root = plant(
         tmp_path / "set",
-        {f"images/{stem}.jpg": None for stem in "abcde"} | {"data.yaml": "train: images\nnames: [x]\n", "labels/e.txt": BOX},
+        {f"images/{stem}.jpg": None for stem in "abcde"} | {"data.yaml": "train: images\nval: images\nnames: [x]\n", "labels/e.txt": BOX},
     )
     secret = tmp_path / "secret.txt"
     secret.write_text(BOX)
@@ -597,7 +605,8 @@ def test_lines_that_count(tmp_path: Path, line: str) -> None:
     """Every spelling of a number that Python's float takes is read."""
     dataset = rows(tmp_path, line)
 
-    assert dataset.annotations.corners.tolist() == [[50, 25, 150, 75]] and not dataset.problems
+    assert dataset.annotations.corners.tolist() == [[50, 25, 150, 75]]
+    assert {p.kind for p in dataset.problems} <= {"class-number-float", "exponent-notation"}
     wanted = int(float(line.split()[0]))
     assert dataset.annotations.class_id.tolist() == [wanted]
     assert dataset.annotations.class_index.tolist() == [wanted if 0 <= wanted < 3 else -1]
@@ -661,7 +670,7 @@ def test_what_a_row_is(tmp_path: Path, case: str) -> None:
     assert dataset.annotations.geometry.tolist() == [geometry] * 3
     assert dataset.annotations.flags.tolist() == [flags] * 3
     np.testing.assert_allclose(dataset.annotations.corners, [corners] * 3, rtol=1e-12)
-    assert not dataset.problems
+    assert {p.kind for p in dataset.problems} <= {"keypoint-shape-missing"}
 
 
 def test_mixed_rows_count_with_their_own_box(tmp_path: Path) -> None:
