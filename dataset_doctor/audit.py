@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import platform
@@ -9,13 +10,14 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import numpy as np
 
 from dataset_doctor.checks import CHECKS
-from dataset_doctor.dataset import NO_ID, NO_SOURCE, Dataset, Place, Rows
+from dataset_doctor.dataset import NO_ID, NO_SOURCE, Dataset, Place, Rows, Shapes
 from dataset_doctor.findings import POLICIES, Check, Described, Facts, Finding, Found, NotRun, Policy, Report, Run
+from dataset_doctor.formats import read_shapes
+from dataset_doctor.pixels import Duplicates, Pixels
 from dataset_doctor.recommend import recommend
 from dataset_doctor.statistics import statistics
 
@@ -30,6 +32,9 @@ def audit(
     locations: int | None = SHOWN_LOCATIONS,
     policy: Policy | None = None,
     options: Mapping[str, str | int | float | bool | None] | None = None,
+    pixels: Pixels | None = None,
+    duplicates: Duplicates | None = None,
+    shapes: Shapes | None = None,
 ) -> Report:
     """Count what a dataset holds and look for defects.
 
@@ -39,15 +44,23 @@ def audit(
         locations: How many places each finding lists; None for all of them. Counts are exact in any case.
         policy: Which share of background images is wanted; `detector` for boxes and none for image folders by default.
         options: How the audit was asked for, kept in the report as it is.
+        pixels: What a look into the image files told; None leaves out the checks that need it.
+        duplicates: Which of the pictures are the same, found from `pixels`.
+        shapes: What `read_shapes` gave; by default it is asked where a check needs it.
     """
     begun = time.perf_counter()
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     policy = policy or POLICIES["none" if dataset.format == "folder" else "detector"]
-    facts = Facts(statistics(dataset), policy)
+    if shapes is None and any(check.needs_shapes for check in checks):
+        shapes = read_shapes(dataset)
+    facts = Facts(statistics(dataset), policy, shapes, pixels, duplicates)
     findings, not_run = [], []
     for check in checks:
+        if check.needs_pixels and pixels is None:
+            continue
         try:
-            found = check.run(dataset, facts)
+            with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are findings, not surprises
+                found = check.run(dataset, facts)
         except MemoryError:
             not_run.append(NotRun(check.code, "not enough memory"))
             continue
@@ -106,6 +119,10 @@ def _finding(check: Check, found: Found, dataset: Dataset, limit: int | None) ->
         total, places = len(found.annotations), _annotation_places(dataset, found.annotations[:limit], found.field)
     elif found.images is not None:
         total, places = len(found.images), _image_places(dataset, found.images[:limit], found.field)
+        places = [dataclasses.replace(place, detail=text) for place, text in zip(places, found.details, strict=False)] or places
+    elif found.problems:
+        total = sum(problem.count for problem in found.problems)
+        places = [dataclasses.replace(problem.place, detail=problem.text) for problem in found.problems[:limit]]
     else:
         total, places = len(found.places), list(found.places[:limit])
     severity = found.severity or check.severity
@@ -113,24 +130,27 @@ def _finding(check: Check, found: Found, dataset: Dataset, limit: int | None) ->
 
 
 def _annotation_places(dataset: Dataset, rows: Rows, field: str) -> list[Place]:
-    annotations = dataset.annotations
-    places = []
-    for row in rows.tolist():
-        image = int(annotations.image[row])
-        class_index = int(annotations.class_index[row])
-        given = annotations.source_id[row]
-        places.append(
-            Place(
-                file=dataset.sources[annotations.source[row]],
-                line=int(annotations.line[row]) or None,
-                pointer=_pointer(dataset, "annotations", int(annotations.position[row]), field),
-                image=dataset.images.file_name[image],
-                annotation_id=None if _is_no_id(given) else given if isinstance(given, str) else int(given),
-                class_name=dataset.classes[class_index].name if class_index >= 0 else str(annotations.class_id[row]),
-                split=_split(dataset, image),
-            )
+    table, images = dataset.annotations, dataset.images
+    # Whole columns become Python values at once: with a baseline a million places are wanted.
+    columns = (table.source, table.line, table.position, table.image, table.source_id, table.class_index, table.class_id)
+    splits = {image: _split(dataset, image) for image in np.unique(table.image[rows]).tolist()}
+    boxes = dataset.boxes[rows]
+    drawable = np.logical_and.reduce(np.isfinite(boxes), axis=1).tolist()
+    return [
+        Place(
+            file=dataset.sources[source],
+            line=line or None,
+            pointer=_pointer(dataset, "annotations", position, field),
+            image=images.file_name[image],
+            annotation_id=None if given is None or given == NO_ID else given,
+            class_name=dataset.classes[class_index].name if class_index >= 0 else str(class_id),
+            split=splits[image],
+            box=tuple(box) if has_box else None,
         )
-    return places
+        for source, line, position, image, given, class_index, class_id, box, has_box in zip(
+            *(c[rows].tolist() for c in columns), boxes.tolist(), drawable, strict=True
+        )
+    ]
 
 
 def _image_places(dataset: Dataset, rows: Rows, field: str) -> list[Place]:
@@ -150,9 +170,5 @@ def _pointer(dataset: Dataset, array: str, position: int, field: str) -> str | N
     return f"/{array}/{position}/{field}" if field else f"/{array}/{position}"
 
 
-def _is_no_id(value: Any) -> bool:
-    return value is None or (not isinstance(value, str) and int(value) == NO_ID)
-
-
 def _split(dataset: Dataset, image: int) -> str:
-    return "+".join(np.array(dataset.splits, dtype=object)[dataset.images.in_split[image]])
+    return "+".join(name for name, member in zip(dataset.splits, dataset.images.in_split[image].tolist(), strict=True) if member)
