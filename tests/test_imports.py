@@ -12,16 +12,17 @@ import dataset_doctor
 PACKAGE = Path(dataset_doctor.__file__).parent
 
 LAYERS = (
-    ("errors", "geometry"),
+    ("errors", "geometry", "pixels"),
     ("dataset",),
     ("statistics",),
     ("findings", "plan"),
-    ("formats", "scan"),
+    ("formats",),
+    ("scan",),
     ("checks",),
     ("balance", "split", "weights"),
     ("recommend", "gate"),
     ("audit",),
-    ("losses", "samplers", "report"),
+    ("losses", "samplers", "report", "demo"),
     ("verify",),
     ("cli",),
 )

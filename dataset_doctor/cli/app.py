@@ -1,14 +1,21 @@
 """The commands: parse, call, show, exit. No arithmetic, no file parsing; the library does both."""
 
+import dataclasses
 import os
 import sys
+from datetime import date
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
 from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from dataset_doctor.cli.config import Kind
+    from dataset_doctor.findings import Finding, Policy
+    from dataset_doctor.gate import Suppression
 
 app = typer.Typer(
     name="dataset-doctor",
@@ -33,6 +40,7 @@ ClickException: type[Any] = typer.BadParameter.__mro__[2]
 """The base of all complaints about the command line, in whichever click typer stands on (newer ones carry their own)."""
 
 FormatChoice = Literal["coco", "voc", "yolo", "folder"]
+PolicyChoice = Literal["article", "detector", "screening", "none"]
 
 
 def _configure(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
@@ -41,9 +49,27 @@ def _configure(context: typer.Context, parameter: typer.CallbackParam, value: st
 
     path = Path(value) if value else config.find(Path.cwd())
     if path is not None:
-        known = [p.name.replace("_", "-") for p in context.command.params if p.name and p.name not in ("dataset", "config")]
-        context.default_map = {**config.load(path, known), **(context.default_map or {})}
+        commands = context.parent.command.commands.values() if context.parent else ()  # type: ignore[attr-defined]
+        elsewhere = {option for command in commands for option in _options(command)}
+        context.obj = config.load(path, _options(context.command), elsewhere)
+        context.default_map = {**context.obj.defaults, **(context.default_map or {})}
     return value
+
+
+def _options(command: Any) -> "dict[str, Kind]":
+    """List the options of a command that a configuration file may set, and what they take."""
+    kinds: dict[str, Kind] = {}
+    for parameter in command.params:
+        is_path = parameter.metavar in ("FILE", "DIR")
+        if parameter.param_type_name != "option" or parameter.name == "config":
+            continue
+        kind: Kind = "path" if is_path else "text"
+        if parameter.is_flag:
+            kind = "flag"
+        elif parameter.multiple:
+            kind = "paths" if is_path else "list"
+        kinds[parameter.name.replace("_", "-")] = kind
+    return kinds
 
 
 Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="A folder, or a data.yaml, obj.data, COCO .json or VOC .xml.")]
@@ -76,9 +102,11 @@ def root(
 
 @app.command()
 def audit(
+    context: typer.Context,
     dataset: Dataset,
     output: Annotated[
-        list[Path], typer.Option("-o", "--output", metavar="FILE", help="Write a report: .json, .md or .csv. May be repeated.")
+        list[Path],
+        typer.Option("-o", "--output", metavar="FILE", help="Write a report: .json, .html, .md, .csv or .sarif. May be repeated."),
     ] = [],  # noqa: B006 (typer copies it)
     json: JsonOption = False,
     pixels: Annotated[bool, typer.Option("--pixels/--no-pixels", help="Look into the image files, not only at their sizes.")] = True,
@@ -86,6 +114,19 @@ def audit(
     ignore: Annotated[list[str], typer.Option("--ignore", metavar="CODES", help="Leave these checks out.")] = [],  # noqa: B006
     fail_on: Annotated[FailOn, typer.Option("--fail-on", help="Exit with 1 from this severity on.")] = FailOn.ERROR,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a check could not run.")] = False,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            "--baseline", metavar="FILE", help="Known findings, which do not fail; written where it does not exist.", show_default=False
+        ),
+    ] = None,
+    policy: Annotated[
+        PolicyChoice | None, typer.Option("--policy", help="Which share of background images is wanted.", show_default=False)
+    ] = None,
+    prior: Annotated[
+        float | None,
+        typer.Option("--prior", metavar="P", help="For --policy screening: the share of positives in use, 0 to 1.", show_default=False),
+    ] = None,
     locations: Annotated[str, typer.Option("--locations", metavar="N|all", help="Places to list for each finding.")] = "100",
     format: FormatOption = None,
     images: ImagesOption = None,
@@ -99,36 +140,65 @@ def audit(
 
     Example: dataset-doctor audit my_dataset -o report.json
     """
+    from dataset_doctor import gate
     from dataset_doctor import report as reports
     from dataset_doctor.audit import audit as run_audit
     from dataset_doctor.checks import select as choose
     from dataset_doctor.cli.progress import ProgressBar
-    from dataset_doctor.findings import Severity
+    from dataset_doctor.findings import Severity, plural
     from dataset_doctor.formats import read
 
     checks = choose(_codes(select), _codes(ignore))
+    if not checks:
+        raise UsageError("--select and --ignore leave no check to run.", "Select a check that is not ignored.")
     shown_locations = _locations(locations)
-    for path in output:
-        reports.check_target(path)
+    wanted = _policy(context, policy, prior)
+    suppressions = _in_force(context.obj.suppressions if context.obj else ())
+    _check_targets(output, baseline)
+    known = gate.load(baseline) if baseline is not None and os.path.lexists(baseline) else None
     options: dict[str, str | int | float | bool | None] = {
         "pixels": pixels,
         "select": ",".join(select),
         "ignore": ",".join(ignore),
         "fail_on": fail_on.value,
         "strict": strict,
+        "baseline": None if baseline is None else str(baseline),
+        "policy": policy,
+        "prior": None if wanted is None else wanted.prior,
+        "format": format,
+        "images": None if images is None else str(images),
+        "classes": None if classes is None else str(classes),
     }
     with ProgressBar() as progress:
         columns = read(dataset, format, images=images, classes=classes, progress=progress)
-    result = run_audit(columns, checks=checks, locations=shown_locations, options=options)
+    if known is not None and baseline is not None:
+        gate.check_same_dataset(known, columns, baseline)
+    compared = baseline is not None or any(rule.files for rule in suppressions)
+    result = run_audit(columns, checks=checks, locations=None if compared else shown_locations, policy=wanted, options=options)
+    present = None
+    if baseline is not None:
+        present = gate.take(columns, result.findings, suppressions)
+    judged = gate.judge(result.findings, baseline=known or present, suppressions=suppressions, locations=shown_locations)
+    result = dataclasses.replace(result, findings=judged)
     for path in output:
         reports.save(result, path)
+    if baseline is not None and present is not None:
+        if known is None:
+            reports.write(baseline, gate.dump(present, result.version).encode())
+            _say(f"{baseline} is written: findings in {plural(present.total, 'place')} are known from now on.")
+        elif mended := known.beyond(present, {check.code for check in checks}):
+            _say(
+                f"{baseline} knows {plural(mended, 'place')} where nothing is found any more.",
+                "Delete it and run again, so that they stay mended.",
+            )
     if json:
         sys.stdout.write(reports.render(result, ".json"))
     else:
-        reports.show(result, name=dataset.resolve().name)
-    worst = result.worst()
-    failed = fail_on is not FailOn.NEVER and worst is not None and worst.rank >= Severity(fail_on.value).rank
-    raise typer.Exit(int(failed or (strict and bool(result.not_run))))
+        reports.show(result, name=str(dataset))
+    failed = [] if fail_on is FailOn.NEVER else gate.failing(result.findings, Severity(fail_on.value))
+    if known is not None and failed:
+        _say(f"findings that {baseline} does not know:", "\n".join(map(_news, failed)))
+    raise typer.Exit(int(bool(failed) or (strict and bool(result.not_run))))
 
 
 @app.command()
@@ -157,6 +227,63 @@ def _locations(value: str) -> int | None:
     raise UsageError(f"--locations {value} is neither a number nor `all`.")
 
 
+def _policy(context: typer.Context, name: PolicyChoice | None, prior: float | None) -> "Policy | None":
+    """Make the policy from its name and number; a number in the configuration is for the policy in the configuration."""
+    from dataset_doctor.findings import POLICIES, screening
+
+    if name == "screening":
+        if prior is None:
+            raise UsageError(
+                "--policy screening needs --prior P.", "P is the share of images with an object in use, for example --prior 0.02."
+            )
+        if not 0 < prior < 1:
+            raise UsageError(f"--prior {prior:g} does not lie between 0 and 1.", "Give a share: 0.02 for 2 images of 100.")
+        return screening(prior)
+    if prior is not None and not (_from_command_line(context, "policy") and not _from_command_line(context, "prior")):
+        raise UsageError(
+            "--prior is for --policy screening.", f"Add --policy screening, or leave --prior out{f' of {name}' if name else ''}."
+        )
+    return None if name is None else POLICIES[name]
+
+
+def _from_command_line(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _in_force(suppressions: "tuple[Suppression, ...]") -> "list[Suppression]":
+    """Leave out the suppressions whose last day is over, and say so."""
+    today = date.today()
+    for rule in suppressions:
+        if rule.expired(today):
+            _say(f"the suppression of {', '.join(sorted(rule.codes))} ended on {rule.until}: it counts again.", f"It said: {rule.reason}")
+    return [rule for rule in suppressions if not rule.expired(today)]
+
+
+def _check_targets(output: list[Path], baseline: Path | None) -> None:
+    """Refuse files that could not be written, or would be written twice, before the audit takes its time."""
+    from dataset_doctor import report as reports
+
+    for path in output:
+        reports.check_target(path)
+    if baseline is not None and not os.path.lexists(baseline):
+        reports.check_file(baseline)
+    seen: set[str] = set()
+    for path in [*output, *([baseline] if baseline is not None else [])]:
+        place = os.path.join(os.path.realpath(path.parent), path.name)
+        if place in seen:
+            raise UsageError(f"{path} is given twice.", "Write each report, and the baseline, into a file of its own.")
+        seen.add(place)
+
+
+def _news(finding: "Finding") -> str:
+    """Say in one line how many of a finding are new, and where the first of them is."""
+    from dataset_doctor.report.wording import place_name
+
+    first = next((place_name(p) for p, state in zip(finding.locations, finding.states, strict=False) if state == "new"), "")
+    return f"{finding.code} {finding.name}: {finding.count - finding.known:,} new{f', {first}' if first else ''}"
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; every error becomes one or two lines on stderr and an exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -168,13 +295,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except DoctorError as error:
         if debug:
             raise
-        _complain(error.message, error.hint)
+        _say(error.message, error.hint)
         _leave(2)
     except (typer.Abort, KeyboardInterrupt):
-        _complain("interrupted.")
+        _say("interrupted.")
         _leave(130)
     except ClickException as error:
-        _complain(*_usage(error))
+        _say(*_usage(error))
         _leave(2)
     except BrokenPipeError:
         # Who reads us has seen enough (`… | head`); Python would complain once more when it closes stdout.
@@ -183,9 +310,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except Exception as error:
         if debug:
             raise
-        _complain(
-            f"internal error: {type(error).__name__}: {str(error)[:200]}", "This is a defect of dataset-doctor. Add --debug to see where."
-        )
+        _say(f"internal error: {type(error).__name__}: {str(error)[:200]}", "This is a defect of dataset-doctor. Add --debug to see where.")
         _leave(2)
 
 
@@ -199,14 +324,19 @@ def _usage(error: Any) -> tuple[str, str]:
     if message.startswith("No such command") and context:
         word = message.split("'")[1]
         return f"{word} is not a command.", did_you_mean(word, context.command.commands)
+    settings = context.obj if context else None
+    name = getattr(getattr(error, "param", None), "name", None) or ""
+    if context and settings and name in settings.defaults and not _from_command_line(context, name):
+        return f"{settings.path}: {message}", ""
     return message, f"See {context.command_path} --help." if context else ""
 
 
-def _complain(message: str, hint: str = "") -> None:
+def _say(message: str, more: str = "") -> None:
+    """Talk to the person, on stderr."""
     from dataset_doctor.report.text import printable
 
     lines = [f"dataset-doctor: {printable(message)}"]
-    lines += [f"  {printable(line.strip())}" for line in hint.splitlines() if line.strip()]
+    lines += [f"  {printable(line.strip())}" for line in more.splitlines() if line.strip()]
     sys.stderr.write("\n".join(lines) + "\n")
 
 
