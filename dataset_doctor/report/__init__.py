@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING
 
 from dataset_doctor.errors import OutputRefused, UsageError, did_you_mean
 from dataset_doctor.findings import Report
-from dataset_doctor.report import csv, json, markdown
+from dataset_doctor.report import csv, html, json, markdown, sarif
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["RENDERERS", "check_target", "render", "save", "show"]
+__all__ = ["RENDERERS", "check_file", "check_target", "render", "save", "show", "write"]
 
 RENDERERS: dict[str, Callable[[Report], str]] = {
     ".json": json.dump,
+    ".html": html.html,
     ".md": markdown.markdown,
     ".csv": csv.class_csv,
+    ".sarif": sarif.sarif,
 }
 
 _HEAD_BYTES = 30
@@ -54,6 +56,15 @@ def check_target(path: Path) -> None:
         OutputRefused: a folder or device lies there, or its folder is missing or cannot be written.
     """
     _renderer(path.suffix)
+    check_file(path)
+
+
+def check_file(path: Path) -> None:
+    """Refuse a place that no file could be written to.
+
+    Raises:
+        OutputRefused: a folder or device lies there, or its folder is missing or cannot be written.
+    """
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -84,6 +95,15 @@ def save(report: Report, path: Path) -> None:
     content = render(report, path.suffix).encode("utf-8")
     if _is_of_dataset(path, content, report.run.root):
         raise OutputRefused(f"{path} lies in the dataset and is not a report.", "Name another file: the input is never changed.")
+    write(path, content)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file at once and whole: staged beside its place, and renamed into it.
+
+    Raises:
+        OutputRefused: the system refused, or the disk is full.
+    """
     staged = path.parent / f".dataset-doctor-{secrets.token_hex(6)}.tmp"
     try:
         with staged.open("xb") as file:
@@ -104,8 +124,8 @@ def _cannot_write(path: Path, error: OSError | ValueError) -> OutputRefused:
 
 
 def _is_of_dataset(path: Path, content: bytes, root: str) -> bool:
-    """Tell whether there is a file inside the dataset's folder that does not begin as a report of this kind does."""
-    if not path.is_file() or not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
+    """Tell whether there is a file or link inside the dataset's folder that does not begin as a report of this kind does."""
+    if not os.path.lexists(path) or not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(root)):
         return False
     try:
         with path.open("rb") as file:

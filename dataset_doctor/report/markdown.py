@@ -74,7 +74,7 @@ def _table(head: list[str], rows: list[list[str]], numbers_from: int) -> str:
 def _findings(report: Report, findings: list[Finding]) -> list[str]:
     if not findings:
         return []
-    rows = [[f.severity.value, code(f.code), text(f.message), f"{f.count:,}"] for f in findings]
+    rows = [[f.severity.value, code(f.code), text(wording.said(f)), f"{f.count:,}"] for f in findings]
     blocks = ["## Findings", _table(["severity", "code", "finding", "count"], rows, numbers_from=3)]
     for finding in findings:
         places = [f"- {_place(place)}" for place in finding.locations[:_PLACES_SHOWN]]

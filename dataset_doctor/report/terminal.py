@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -39,12 +40,12 @@ def show(report: Report, console: Console, *, name: str) -> None:
     Args:
         report: What an audit gave.
         console: Where to print; its width and encoding are obeyed.
-        name: The dataset as the user calls it, shown in the first line and in the commands.
+        name: The path of the dataset as the user typed it: its last part heads the report, the whole stands in the commands.
     """
     page = _Page(max(_NARROWEST, min(console.width, _WIDEST)) - 1, console.encoding)
     findings = wording.ranked(report)
     blocks = [
-        _head(page, report, name),
+        _head(page, report, Path(name).name or Path(name).resolve().name),
         _verdict(page, report),
         _findings(page, report, findings),
         _classes(page, report),
@@ -140,7 +141,7 @@ def _findings(page: _Page, report: Report, findings: Sequence[Finding]) -> list[
     lines = []
     for rank, finding in enumerate(shown, 1):
         code = page.clean(finding.code)
-        message = _message(page, finding.message, room - len(code) - 2)
+        message = _message(page, wording.said(finding), room - len(code) - 2)
         severity = finding.severity.value
         start = Text.assemble(
             f" {rank:>{rank_cells}}  ", (f"{severity:<7}", _SEVERITY_STYLE[finding.severity]), "  ", (message[0], _STRONG)

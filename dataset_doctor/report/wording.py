@@ -62,6 +62,13 @@ def verdict(report: Report) -> list[str]:
     return [sentence for sentence in (numbers and f"{numbers}.", meaning, not_run) if sentence]
 
 
+def said(finding: Finding) -> str:
+    """Give the finding's sentence, and what of it does not count for the exit code."""
+    if finding.suppressed is not None:
+        return f"{finding.message} (suppressed: {finding.suppressed})"
+    return f"{finding.message} ({finding.known:,} known)" if finding.known else finding.message
+
+
 def place_name(place: Place) -> str:
     """Name a place: `file:line`, `file  /pointer`, or the image where no file is known."""
     name = place.file or place.image or ""
