@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
-from dataset_doctor.dataset import Dataset, FormatName, Place, Rows
+from dataset_doctor.dataset import Dataset, FormatName, Place, Problem, Rows, Shapes
+from dataset_doctor.pixels import Duplicates, Pixels
 from dataset_doctor.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -74,18 +75,27 @@ def screening(prior: float) -> Policy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """What an audit knows besides the dataset itself when it runs the checks."""
+    """What an audit knows besides the dataset itself when it runs the checks.
+
+    shapes      one row an annotation; None where no check asked for them or the format has none
+    pixels      one row an image; None where the image files were not looked into
+    duplicates  what `pixels` says of pictures that are the same; None where `pixels` is
+    """
 
     statistics: Statistics
     policy: Policy
+    shapes: Shapes | None = None
+    pixels: Pixels | None = None
+    duplicates: Duplicates | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a check found: how many are wrong, in one sentence, and where.
 
-    Give the places as rows of `annotations` or `images`, or as finished `places`; the audit turns as many rows into places as
-    the report shows. `field` is the member that a JSON pointer should end in. `severity` overrides the check's own.
+    Give the places as rows of `annotations` or `images`, as finished `places`, or as the readers' `problems`; the audit turns
+    as many of them into places as the report shows. `field` is the member that a JSON pointer should end in. `severity` overrides the check's
+    own. `details` says more of each of `images`.
     """
 
     count: int
@@ -93,8 +103,10 @@ class Found:
     annotations: Rows | None = None
     images: Rows | None = None
     places: Sequence[Place] = ()
+    problems: Sequence[Problem] = ()
     field: str = ""
     severity: Severity | None = None
+    details: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +114,8 @@ class Check:
     """One kind of defect: a stable code, a name that states the problem, and the function that looks for it.
 
     The function's docstring is its page: the first line says what it flags, then `**Why it matters.**`, `**Usual cause.**`,
-    `**What to do.**` and, where one helps, `**Example.**`.
+    `**What to do.**` and, where one helps, `**Example.**`. A check that `needs_shapes` finds nothing where `Facts.shapes` is None;
+    one that `needs_pixels` does not run where `Facts.pixels` is.
     """
 
     code: str
@@ -110,6 +123,8 @@ class Check:
     severity: Severity
     fix: Fix
     run: Callable[[Dataset, Facts], Found | None]
+    needs_shapes: bool = False
+    needs_pixels: bool = False
 
     @property
     def page(self) -> str:
@@ -298,9 +313,10 @@ def plain_finding(finding: Finding) -> dict[str, Any]:
 
 
 def plain_place(place: Place) -> dict[str, Any]:
-    """Give a place under its keys in the report."""
+    """Give a place under its keys in the report. Its box stays out: it only repeats what stands at the place."""
     keys = {"class_name": "class"}
-    return {keys.get(field.name, field.name): getattr(place, field.name) for field in dataclasses.fields(place)}
+    names = (field.name for field in dataclasses.fields(place) if field.name != "box")
+    return {keys.get(name, name): getattr(place, name) for name in names}
 
 
 def plain(record: Any) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from dataset_doctor.dataset import ProblemKind
 from dataset_doctor.findings import Facts, Found, plural
 
@@ -13,5 +11,5 @@ def reported(facts: Facts, kind: ProblemKind, one: str, many: str) -> Found | No
     problems = facts.statistics.problems.get(kind, ())
     if not problems:
         return None
-    places = [dataclasses.replace(problem.place, detail=problem.text) for problem in problems]
-    return Found(len(problems), plural(len(problems), one, many), places=places)
+    count = sum(problem.count for problem in problems)
+    return Found(count, plural(count, one, many), problems=problems)

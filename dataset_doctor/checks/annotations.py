@@ -95,7 +95,9 @@ def class_undeclared(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Declare the class, or correct the numbers.
     """
     rows = np.flatnonzero(dataset.annotations.class_index < 0)
-    unnamed = {(p.place.file, p.place.line, p.place.pointer) for p in facts.statistics.problems.get("class-name-missing", ())}
+    places = [problem.place for problem in facts.statistics.problems.get("class-name-missing", ())]
+    # A COCO category without a name is no annotation without a class.
+    unnamed = {(p.file, p.line, p.pointer) for p in places if not (p.pointer or "").startswith("/categories/")}
     if not len(rows) or len(rows) <= len(unnamed):
         return None
     written = sorted({str(value) for value in dataset.annotations.class_id[rows].tolist()}, key=lambda text: (len(text), text))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from dataset_doctor.checks._problems import reported
 from dataset_doctor.dataset import Dataset
-from dataset_doctor.findings import Facts, Found
+from dataset_doctor.findings import Facts, Found, Severity
 
 
 def label_unreadable(dataset: Dataset, facts: Facts) -> Found | None:
@@ -183,6 +185,18 @@ def class_names_conflict(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Find out which list the labels were made with, and delete the other.
     """
     return reported(facts, "class-names-conflict", "list of classes contradicts another", "lists of classes contradict others")
+
+
+def class_name_not_text(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag class names in YAML that are not quoted and that YAML takes for something else: no, on, null, 007, 12:30, 1e3.
+
+    **Why it matters.** Ultralytics and others read `no` as False and `007` as 7 and name the class so. Two such names can become one.
+
+    **Usual cause.** Names that are codes or short words, typed without quotes.
+
+    **What to do.** Put the names in quotes.
+    """
+    return reported(facts, "class-name-not-text", "class name is no text to YAML", "class names are no text to YAML")
 
 
 def config_invalid(dataset: Dataset, facts: Facts) -> Found | None:
@@ -374,3 +388,71 @@ def parallel_labels(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Audit the other with `--format`, or keep one of them.
     """
     return reported(facts, "parallel-labels", "second set of labels was left out", "further sets of labels were left out")
+
+
+def coco_key_missing(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag COCO files without a list of annotations, or without categories for their annotations.
+
+    **Why it matters.** pycocotools stops with KeyError as soon as annotations or categories are asked for; detectron2 stops where there is
+    no category.
+
+    **Usual cause.** A file for images only (a test set), an exporter that leaves out empty lists (detectron2 does), or a part of a file.
+
+    **What to do.** Add `"annotations": []` where there are none; restore the list of categories.
+    """
+    found = reported(facts, "coco-key-missing", "list is missing in a label file", "lists are missing in label files")
+    problems = facts.statistics.problems.get("coco-key-missing", ())
+    if found is None or any((problem.place.pointer or "") == "/categories" for problem in problems):
+        return found
+    split_of = dict(zip(dataset.sources, dataset.source_split.tolist(), strict=True))
+    only_tests = all(dataset.splits[split_of.get(problem.place.file or "", 0)] == "test" for problem in problems)
+    return dataclasses.replace(found, severity=Severity.INFO if only_tests else Severity.WARNING)
+
+
+def lvis_fields_missing(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images of an LVIS dataset without `neg_category_ids` or `not_exhaustive_category_ids`.
+
+    **Why it matters.** LVIS labels each image for some classes only. These lists say which classes were looked for; without them the LVIS
+    evaluation stops with KeyError, and a class that was not looked for counts as absent.
+
+    **Usual cause.** A subset or conversion by a script made for COCO.
+
+    **What to do.** Copy the lists from the original file; write empty lists only if every class was looked for.
+    """
+    return reported(facts, "lvis-fields-missing", "image lacks LVIS's lists of classes", "images lack LVIS's lists of classes")
+
+
+def class_number_float(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag YOLO rows whose class number has a decimal point.
+
+    **Why it matters.** Ultralytics reads `0.0` as 0; Darknet and datumaro stop or skip the row.
+
+    **Usual cause.** `np.savetxt`, or a table of numbers written as it is.
+
+    **What to do.** Write the class as a whole number.
+    """
+    return reported(facts, "class-number-float", "class number has a decimal point", "class numbers have a decimal point")
+
+
+def exponent_notation(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag YOLO rows with numbers such as `1e-05`.
+
+    **Why it matters.** Ultralytics reads them; datumaro and CVAT do not take the file for YOLO.
+
+    **Usual cause.** `str()` or `%g` of a small number.
+
+    **What to do.** Write numbers with a fixed number of decimals.
+    """
+    return reported(facts, "exponent-notation", "row has a number with an exponent", "rows have numbers with an exponent")
+
+
+def keypoint_shape_missing(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag a YOLO pose dataset whose configuration has no `kpt_shape`.
+
+    **Why it matters.** Ultralytics stops: it cannot know how many keypoints a row holds, and whether each has a visibility.
+
+    **Usual cause.** A `data.yaml` copied from a detection dataset.
+
+    **What to do.** Add `kpt_shape: [number of keypoints, 2 or 3]`, and `flip_idx` for left and right.
+    """
+    return reported(facts, "keypoint-shape-missing", "pose dataset has no kpt_shape", "pose datasets have no kpt_shape")

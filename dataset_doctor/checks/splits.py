@@ -1,11 +1,34 @@
-"""DD3: what is wrong between the splits of a dataset."""
+"""DD3: what is wrong between the splits of a dataset, as far as labels and names tell."""
 
 from __future__ import annotations
 
-import numpy as np
+import dataclasses
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Iterable
 
-from dataset_doctor.dataset import Dataset
-from dataset_doctor.findings import Facts, Found, plural
+import numpy as np
+from numpy.typing import NDArray
+
+from dataset_doctor.checks._classes import class_places, named
+from dataset_doctor.checks._groups import groups_found, picture_groups, with_first
+from dataset_doctor.checks._problems import reported
+from dataset_doctor.dataset import Dataset, Place, Rows
+from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.statistics import RARE_IMAGES
+
+EVALUATED = ("val", "test")
+
+SMALL_SHARE, SMALL_IMAGES = 0.02, 10
+"""A split for measuring that is smaller than both says little: one image more or less moves the result by a tenth."""
+
+DRIFT_LEAST_IMAGES = 10
+DRIFT_FALSE_DISCOVERY = 0.01
+DRIFT_RATIO = 2.0
+DRIFT_CRAMER_V = 0.2
+"""A class has drifted if the false discovery rate is at most the first and one of the effect sizes is reached: the share of images that
+hold it differs by the ratio, or Cramér's V says a small to medium effect (Cohen, 1988: 0.1 small, 0.3 medium)."""
 
 
 def image_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
@@ -21,3 +44,463 @@ def image_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
     if not len(rows):
         return None
     return Found(len(rows), plural(len(rows), "image is in more than one split", "images are in more than one split"), images=rows)
+
+
+# Classes ------------------------------------------------------------------------------------------------------------
+
+
+def class_missing_in_split(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag classes that are in the training split but not in val or test, or the other way round.
+
+    **Why it matters.** A class that val lacks is never measured: its AP is undefined, and COCO's mean leaves it out. A class that train
+    lacks cannot be learnt, and costs recall.
+
+    **Usual cause.** A random split of a dataset with rare classes.
+
+    **What to do.** Split again so that each class is spread over the splits (`dataset-doctor split`). A class with fewer images than
+    splits needs more images.
+    """
+    if "train" not in dataset.splits or dataset.format == "folder":
+        return None  # of image folders, class-folders-differ and class-folder-empty tell the same
+    train = dataset.splits.index("train")
+    images = np.array([[count.images for count in row.splits] for row in facts.statistics.classes]).reshape(-1, len(dataset.splits))
+    in_train, train_size = images[:, train], facts.statistics.splits[train].images
+    if not in_train.any():
+        return None
+    places: list[Place] = []
+    texts: list[str] = []
+    severity = Severity.INFO
+    for name in EVALUATED:
+        split = dataset.splits.index(name) if name in dataset.splits else train
+        if split == train or not images[:, split].any():
+            continue
+        size = facts.statistics.splits[split].images
+        lacking = np.flatnonzero((in_train > 0) & (images[:, split] == 0))
+        unlearnt = np.flatnonzero((in_train == 0) & (images[:, split] > 0))
+        # A split can hold a class that is not rare and of which at least one image falls to it on average.
+        could = (in_train[lacking] > RARE_IMAGES) & (in_train[lacking] * size >= train_size)
+        if could.any() or (len(unlearnt) and train_size >= 2 * RARE_IMAGES):
+            severity = Severity.WARNING
+        places += class_places(dataset, lacking[np.argsort(~could, kind="stable")].tolist(), name)
+        places += class_places(dataset, unlearnt.tolist(), "train")
+        if len(lacking):
+            texts.append(f"{name} lacks {named([dataset.classes[row].name for row in lacking.tolist()], 3)}")
+        if len(unlearnt):
+            texts.append(f"train lacks {named([dataset.classes[row].name for row in unlearnt.tolist()], 3)} of {name}")
+    places = list(dict.fromkeys(places))
+    if not places:
+        return None
+    n = len({place.class_name for place in places})
+    return Found(n, f"{plural(n, 'class is', 'classes are')} not in every split: {'; '.join(texts)}", places=places, severity=severity)
+
+
+def split_drift(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag classes that are much more, or much less, common in val or test than in training.
+
+    **Why it matters.** The score on such a split answers for another mix of classes than the model was trained on.
+
+    **Usual cause.** Splits by camera, day or place, or files that were sorted by class before they were cut.
+
+    **What to do.** If the split is meant to be another place or time, keep it and say so. Else split again, stratified by class.
+
+    Tested on images that hold the class, 2 × 2: chi-squared, or Fisher's exact test where few are expected; the false discovery rate over
+    all classes and splits is 1 % (Benjamini and Hochberg, 1995). Besides, the share must differ by a factor of 2, or Cramér's V reach 0.2.
+    """
+    if "train" not in dataset.splits:
+        return None
+    train = dataset.splits.index("train")
+    sizes = np.array([row.images for row in facts.statistics.splits])
+    images = np.array([[count.images for count in row.splits] for row in facts.statistics.classes]).reshape(-1, len(sizes))
+    others = [s for s, name in enumerate(dataset.splits) if name in EVALUATED and sizes[s] >= DRIFT_LEAST_IMAGES and images[:, s].any()]
+    if not others or sizes[train] < DRIFT_LEAST_IMAGES or not len(images):
+        return None
+    a = np.repeat(images[:, train], len(others)).astype(np.float64)
+    b = images[:, others].ravel().astype(np.float64)
+    n, m = float(sizes[train]), np.tile(sizes[others], len(images)).astype(np.float64)
+    p = _p_of_independence(a, n, b, m)
+    share, other_share = a / n, b / m
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.maximum(share, other_share) / np.minimum(share, other_share)
+        v = np.abs(a * (m - b) - b * (n - a)) / np.sqrt(n * m * (a + b) * (n + m - a - b))
+    tested = (a + b > 0) & (a + b < n + m)
+    order = np.argsort(np.where(tested, p, 1.0), kind="stable")
+    limit = DRIFT_FALSE_DISCOVERY * np.arange(1, len(p) + 1) / max(1, int(tested.sum()))
+    passing = np.flatnonzero(np.where(tested, p, 1.0)[order] <= limit)
+    significant = np.zeros(len(p), bool)
+    significant[order[: passing[-1] + 1 if len(passing) else 0]] = True
+    # A class that a split lacks altogether is class-missing-in-split.
+    drifted = np.flatnonzero(significant & (a > 0) & (b > 0) & ((ratio >= DRIFT_RATIO) | (v >= DRIFT_CRAMER_V)))
+    if not len(drifted):
+        return None
+    drifted = drifted[np.argsort(p[drifted], kind="stable")]
+    places: list[Place] = []
+    for row in drifted.tolist():
+        place = class_places(dataset, [row // len(others)], dataset.splits[others[row % len(others)]])[0]
+        detail = f"in {share[row]:.1%} of the images of train, {other_share[row]:.1%} of {place.split}"
+        places.append(dataclasses.replace(place, detail=detail))
+    worst = places[0]
+    message = f"{plural(len(drifted), 'class', 'classes')} differ between splits beyond chance; {worst.class_name} is {worst.detail}"
+    if len(drifted) == 1:
+        message = f"1 class differs between splits beyond chance: {worst.class_name} is {worst.detail}"
+    return Found(len(drifted), message, places=places)
+
+
+def _p_of_independence(a: NDArray[np.float64], n: float, b: NDArray[np.float64], m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Test whether a of n and b of m have the same share, element by element: the p-value of the chi-squared or Fisher's exact test."""
+    from scipy.stats import chi2, fisher_exact
+
+    total = n + m
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = total * (a * (m - b) - b * (n - a)) ** 2 / (n * m * (a + b) * (total - a - b))
+    p: NDArray[np.float64] = chi2.sf(np.nan_to_num(statistic), 1)
+    held = np.minimum(a + b, total - a - b)
+    few = (held * np.minimum(n, m) / total < 5) & (p < 0.05)
+    # Fisher's test takes a millisecond; where chi-squared sees nothing it does not either.
+    for row in np.flatnonzero(few)[:1_000].tolist():
+        table = np.array([[a[row], n - a[row]], [b[row], m[row] - b[row]]])
+        p[row] = fisher_exact(table)[1]
+    p[np.flatnonzero(few)[1_000:]] = 1.0
+    return p
+
+
+# Copies of one source -----------------------------------------------------------------------------------------------
+
+_DERIVED = re.compile(
+    r"(?:__[\d.]+__\d+_{2,3}\d+"  # a tile as DOTA's tools name it: scale and corner
+    r"|[-_ ](?:tile|patch|aug(?:mented)?|[hv]?flip(?:ped)?|mirror(?:ed)?|rot(?:ated?)?|blur(?:red)?|noisy?|noise|copy|dup)"
+    r"[-_]?\d*(?:[-_]\d+)?)$",
+    re.IGNORECASE,
+)
+_DERIVED_HINTS = ("__", "tile", "patch", "aug", "flip", "mirror", "rot", "blur", "nois", "copy", "dup")
+_EXPORTED_SUFFIX = re.compile(r"_(?:jpe?g|png|bmp|webp|tiff?)$", re.IGNORECASE)
+_PLAIN_NUMBER = re.compile(r"[^\W\d]{0,20}[-_ ]?\(?\d{0,16}\)?")
+_GENERIC = re.compile(r"[^\W\d]{0,20}[-_ ]?\(?\d{0,3}\)?")
+_VIDEO_WORD = re.compile(r"(?:^|[^a-z])(?:(frames?|frm)|video|vid|clip|movie|mov|mp4|avi|seq|sequence|cam|camera)(?![a-z])")
+_VIDEO_HINTS = ("frame", "frm", "vid", "clip", "mov", "mp4", "avi", "seq", "cam")
+_NUMBER_AT_END = re.compile(r"[-_ .]?(\d{1,9})$")
+
+
+def _stems(dataset: Dataset) -> list[str]:
+    """Give the file name of each image without folder and suffix."""
+    return [name.rpartition("/")[2].rpartition(".")[0] for name in dataset.images.file_name.tolist()]
+
+
+def _mentions(stems: list[str], hints: tuple[str, ...]) -> bool:
+    """Tell whether any name holds any of the words, which one search through all of them says fastest."""
+    text = "\n".join(stems).lower()
+    return any(hint in text for hint in hints)
+
+
+def _spanning(dataset: Dataset, groups: Iterable[list[int]]) -> list[list[int]]:
+    """Keep the groups of images that lie in different splits."""
+    several = [rows for rows in groups if len(rows) > 1]
+    splits = [bytes(row) for row in dataset.images.in_split] if several else []
+    return [rows for rows in several if len({splits[row] for row in rows}) > 1]
+
+
+def _without_export(stem: str) -> str:
+    """Take off what Roboflow adds to a name: `.rf.` with a hash, and the old suffix.
+
+    >>> _without_export("IMG_7_jpg.rf.0a1b2c3d4e"), _without_export("IMG_7")
+    ('IMG_7', 'IMG_7')
+    """
+    before, mark, _ = stem.rpartition(".rf.")
+    return _EXPORTED_SUFFIX.sub("", before) if mark else stem
+
+
+def source_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag pictures made from one source, by their names, that lie in different splits.
+
+    **Why it matters.** A flipped or cropped copy of a training picture is no new picture: the score on it is too good.
+
+    **Usual cause.** Augmenting first and splitting then. Roboflow names each version `name.rf.hash`; others add `_flip`, `_aug1` or the
+    place of a tile.
+
+    **What to do.** Split the sources, then augment the training split only.
+    """
+    if len(dataset.splits) < 2:
+        return None
+    stems = _stems(dataset)
+    bare = [_without_export(stem) for stem in stems] if _mentions(stems, (".rf.",)) else stems
+    if _mentions(bare, _DERIVED_HINTS):
+        for row, stem in enumerate(bare):
+            found = _DERIVED.search(stem)
+            # Of a name without a number, such as crop_flip, nothing tells which picture it is.
+            if found and any(c.isdigit() for c in stem[: found.start()]):
+                if bare is stems:
+                    bare = stems.copy()
+                bare[row] = stem[: found.start()]
+    if bare is stems:
+        return None
+    groups: dict[str, list[int]] = defaultdict(list)
+    for row, source in enumerate(bare):
+        groups[source].append(row)
+    spanning = [group for group in _spanning(dataset, groups.values()) if any(bare[row] != stems[row] for row in group)]
+    if not spanning:
+        return None
+    rows = np.array(sorted(row for group in spanning for row in group), np.intp)
+    # 1.jpg or image.jpg may be many pictures; a longer name is one.
+    sure = any(not _GENERIC.fullmatch(bare[group[0]]) for group in spanning)
+    n = len(spanning)
+    message = f"{plural(n, 'source picture has', 'source pictures have')} copies in several splits ({plural(len(rows), 'image')})"
+    return Found(n, message, images=rows, severity=Severity.ERROR if sure else Severity.WARNING)
+
+
+def name_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images of the same name in different splits, where the name looks like no mere number.
+
+    **Why it matters.** It may be the same picture, and then the test is no test.
+
+    **Usual cause.** A picture copied into a second split and then changed, resized or saved anew.
+
+    **What to do.** Look at two of them side by side.
+    """
+    stems = _stems(dataset) if len(dataset.splits) > 1 else []
+    if len(set(stems)) == len(stems):
+        return None
+    groups: dict[str, list[int]] = defaultdict(list)
+    for row, stem in enumerate(stems):
+        groups[stem].append(row)
+    spanning = _spanning(dataset, [rows for stem, rows in groups.items() if not _PLAIN_NUMBER.fullmatch(stem)])
+    if not spanning:
+        return None
+    rows = np.array(sorted(row for group in spanning for row in group), np.intp)
+    message = f"{plural(len(spanning), 'image name is', 'image names are')} in more than one split"
+    return Found(len(spanning), message, images=rows)
+
+
+def sequence_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag videos, told by their frames' names, of which neighbouring frames lie in different splits.
+
+    **Why it matters.** Neighbouring frames are nearly the same picture. A model tested on them has seen the answer.
+
+    **Usual cause.** Splitting frames at random instead of videos.
+
+    **What to do.** Put whole videos into one split (`dataset-doctor split --group-by`).
+    """
+    stems = _stems(dataset) if len(dataset.splits) > 1 else []
+    if not _mentions(stems, _VIDEO_HINTS):
+        return None
+    frames: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for row, stem in enumerate(stems):
+        bare = _without_export(stem)
+        if number := _NUMBER_AT_END.search(bare):
+            frames[bare[: number.start()]].append((int(number[1]), row))
+    split_of = dataset.images.in_split.argmax(axis=1)
+    videos: list[NDArray[np.intp]] = []
+    crossings = 0
+    for name, members in frames.items():
+        word = _VIDEO_WORD.search(name.lower())
+        # frame_7 is a frame; clip_7 may be the seventh clip, so that clip needs a number of its own.
+        if len(members) < 3 or word is None or not (word[1] or any(c.isdigit() for c in name)):
+            continue
+        at = np.array(sorted(members), np.int64)
+        gap = np.diff(at[:, 0])
+        crossing = np.flatnonzero((split_of[at[1:, 1]] != split_of[at[:-1, 1]]) & (gap <= max(1.0, float(np.median(gap)))))
+        if len(crossing):
+            crossings = max(crossings, len(crossing))
+            videos.append(at[np.unique(np.concatenate([crossing, crossing + 1])), 1].astype(np.intp))
+    if not videos:
+        return None
+    rows = np.sort(np.concatenate(videos))
+    message = f"{plural(len(videos), 'video has', 'videos have')} neighbouring frames in different splits ({plural(len(rows), 'image')})"
+    # One crossing is a video that was cut in two; more mean frames dealt out one by one.
+    severity = Severity.WARNING if crossings > 2 else Severity.INFO
+    return Found(len(videos), message, images=rows, severity=severity)
+
+
+# Sizes of the splits ------------------------------------------------------------------------------------------------
+
+
+def split_tiny(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag val and test splits that are too small, and training splits smaller than what they are tested on.
+
+    **Why it matters.** With n images, an accuracy of 80 % is known to about ± 80 ÷ √n percentage points: ± 25 for 10 images.
+
+    **Usual cause.** A split made for trying out, or val and train exchanged.
+
+    **What to do.** Move images from train to val: 10 to 20 % are usual, and a few hundred are enough for a large dataset.
+    """
+    if "train" not in dataset.splits:
+        return None
+    rows = {row.name: row.images for row in facts.statistics.splits}
+    train = rows["train"]
+    total = sum(rows.values())
+    small = [name for name in EVALUATED if 0 < rows.get(name, 0) < SMALL_IMAGES and rows[name] < SMALL_SHARE * total]
+    swapped = [name for name in EVALUATED if rows.get(name, 0) > 2 * train > 0]
+    if not small and not swapped:
+        return None
+    texts = [f"{name} holds {plural(rows[name], 'image')} of {total:,}" for name in small]
+    texts += [f"{name} holds {rows[name]:,} images, train only {train:,}" for name in swapped]
+    places = [Place(split=name) for name in dict.fromkeys([*small, *swapped])]
+    return Found(len(places), "; ".join(texts), places=places)
+
+
+def no_validation_split(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag datasets without a split to measure on.
+
+    **Why it matters.** Without one nobody knows when to stop training, nor which of two models is better. Measured on the training
+    images, every model is good.
+
+    **Usual cause.** A dataset as it came from the labelling tool.
+
+    **What to do.** `dataset-doctor split DATASET OUT --ratios 80/10/10` keeps near-duplicates together and spreads the classes.
+    """
+    if "val" in dataset.splits or not dataset.n_images or not set(dataset.splits) & {"train", "all"}:
+        return None
+    have = "no split at all" if dataset.splits == ("all",) else f"only {', '.join(dataset.splits)}"
+    return Found(1, f"there is no validation split: {have}", places=[Place(split="val")])
+
+
+# Image folders ------------------------------------------------------------------------------------------------------
+
+
+def _class_folders(dataset: Dataset) -> dict[str, dict[str, str]]:
+    """Give for each split of an image folder dataset its class folders by name."""
+    folders: dict[str, dict[str, str]] = defaultdict(dict)
+    spelled = dict(zip(dataset.split_spelling, dataset.splits, strict=True))
+    split_of = dict.fromkeys(dataset.sources, "")
+    used = np.unique(dataset.images.source, return_index=True)[1]
+    for row in used.tolist():
+        split_of[dataset.sources[dataset.images.source[row]]] = dataset.splits[int(dataset.images.in_split[row].argmax())]
+    for source, split in split_of.items():
+        above = posixpath.basename(posixpath.dirname(source))
+        folders[split or spelled.get(above, dataset.splits[0])][posixpath.basename(source)] = source
+    return folders
+
+
+def class_folders_differ(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag image folders whose splits do not have the same class folders.
+
+    **Why it matters.** torchvision numbers the folders of each split by themselves, in sorted order. One folder less in val, and every
+    class after it has another number there: the model is right and counted wrong. Ultralytics logs an error.
+
+    **Usual cause.** A rare class of which no image fell into val; a folder renamed in one split only.
+
+    **What to do.** Make the folders alike. Spread the class over the splits, or give the numbers of train to the other splits in code.
+    """
+    if dataset.format != "folder" or len(dataset.splits) < 2:
+        return None
+    folders = _class_folders(dataset)
+    every = sorted({name for names in folders.values() for name in names})
+    places: list[Place] = []
+    texts = []
+    for split in dataset.splits:
+        lacking = [name for name in every if name not in folders[split]]
+        if lacking and folders[split]:
+            texts.append(f"{split} lacks {named(lacking, 3)}")
+            parent = posixpath.dirname(next(iter(folders[split].values())))
+            places += [Place(file=parent, class_name=name, split=split, detail=f"no folder {name} in {parent}") for name in lacking]
+    if not places:
+        return None
+    n = len({place.class_name for place in places})
+    return Found(n, f"{plural(n, 'class folder is', 'class folders are')} not in every split: {'; '.join(texts)}", places=places)
+
+
+def class_folder_empty(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag class folders without images.
+
+    **Why it matters.** torchvision stops with FileNotFoundError, unless it is told to allow empty folders; then the class is never seen.
+
+    **Usual cause.** Folders made before the images were sorted, or images lost or of a kind that is not read.
+
+    **What to do.** Put images in, or delete the folder in every split.
+    """
+    if dataset.format != "folder":
+        return None
+    used = set(dataset.images.source.tolist())
+    empty = {source for row, source in enumerate(dataset.sources) if row not in used}
+    places = [
+        Place(file=source, class_name=name, split=split)
+        for split, names in _class_folders(dataset).items()
+        for name, source in names.items()
+        if source in empty
+    ]
+    if not places:
+        return None
+    message = f"{plural(len(places), 'class folder holds', 'class folders hold')} no image: {named([str(p.file) for p in places], 3)}"
+    return Found(len(places), message, places=places)
+
+
+def class_folder_hidden(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag hidden and junk folders where the class folders are.
+
+    **Why it matters.** torchvision takes every folder for a class, `.ipynb_checkpoints` and `__MACOSX` too: one class more, and all
+    numbers shifted. They are left out here.
+
+    **Usual cause.** A notebook opened in the folder, or an archive made on a Mac.
+
+    **What to do.** Delete them.
+    """
+    return reported(facts, "class-folder-hidden", "hidden folder stands among the classes", "hidden folders stand among the classes")
+
+
+# Pictures, as a look into the files tells ---------------------------------------------------------------------------
+
+
+def split_leakage(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag pictures that lie in several splits: identical ones, and nearly identical ones.
+
+    **Why it matters.** A model that has trained on a picture recognises it, and its near copies, in the test. The score is too good and
+    says nothing about new pictures.
+
+    **Usual cause.** Copies that nobody knew of when the dataset was split at random; augmentation before splitting; frames of one video.
+
+    **What to do.** `dataset-doctor split` keeps such groups together. By hand: move each group to train, then measure again.
+    """
+    if facts.duplicates is None or len(dataset.splits) < 2:
+        return None
+    duplicates = facts.duplicates
+    # Images that no list names belong to no split; they cannot leak before someone uses them.
+    member = dataset.images.in_split[:, [name != "unassigned" for name in dataset.splits]]
+    groups: list[Rows] = []
+    partners: list[Rows] = []
+    for every in picture_groups(dataset, duplicates.near_group):
+        group = every[member[every].any(axis=1)]
+        kinds, kind = np.unique(member[group], axis=0, return_inverse=True)
+        if len(group) < 2 or kinds.any(axis=0).sum() < 2:
+            continue
+        # Each goes with the first one that is in other splits; where all are in the same several, with any other.
+        first = np.array([np.flatnonzero(kind.ravel() == k)[0] for k in range(len(kinds))])
+        other = np.array([np.delete(first, k).min(initial=len(group)) for k in range(len(kinds))])[kind.ravel()]
+        groups.append(group)
+        partners.append(np.where(other < len(group), group[np.minimum(other, len(group) - 1)], with_first(group)))
+    if not groups:
+        return None
+    identical = sum(bool(_spanned(group, duplicates.exact_group, member)) for group in groups)
+    message = f"{plural(len(groups), 'group', 'groups')} of identical or nearly identical images in several splits"
+    first, second = dataset.images.file_name[[groups[0][0], partners[0][0]]]
+    message += f", {identical:,} with identical ones; {'it is' if len(groups) == 1 else 'the first is'} {first} and {second}"
+    return groups_found(dataset, groups, partners, "same picture, or nearly, as", message)
+
+
+def _spanned(group: Rows, exact_group: NDArray[np.int32], member: NDArray[np.bool_]) -> bool:
+    """Tell whether identical images of a group lie in several splits."""
+    exact = exact_group[group]
+    return any(member[group[exact == number]].any(axis=0).sum() > 1 for number in np.unique(exact[exact >= 0]).tolist())
+
+
+def copies_of_one_source(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag pictures of one split that were made from one source, as Roboflow's names (`name.rf.hash`) tell.
+
+    **Why it matters.** Nothing is wrong with augmented copies in train. They count as one picture when you ask how much data there is, and
+    in val or test they weigh some pictures more than others.
+
+    **Usual cause.** An export with augmentation, "outputs per training example" above 1.
+
+    **What to do.** Keep the copies of one source in one split. To augment while training, export without.
+    """
+    stems = _stems(dataset)
+    if not _mentions(stems, (".rf.",)):
+        return None
+    groups: dict[tuple[str, bytes], list[int]] = defaultdict(list)
+    for row, (stem, split) in enumerate(zip(stems, map(bytes, dataset.images.in_split), strict=True)):
+        if (source := _without_export(stem)) != stem:
+            groups[source, split].append(row)
+    several = [rows for rows in groups.values() if len(rows) > 1]
+    if not several:
+        return None
+    rows = np.array(sorted(row for group in several for row in group), np.intp)
+    n = len(several)
+    message = f"{plural(n, 'source picture has', 'source pictures have')} several copies in one split ({plural(len(rows), 'image')})"
+    return Found(n, message, images=rows)

@@ -1,0 +1,269 @@
+"""DD1: boxes that are missing, of a strange size or shape, or written in another convention than their format's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataset_doctor.checks._rows import annotations_found, sized_boxes, without_reported
+from dataset_doctor.dataset import Dataset, Geometry
+from dataset_doctor.findings import Facts, Found, Severity
+from dataset_doctor.geometry import overshoot, widths_heights
+
+TINY_PX = 2.0
+FULL_SHARE = 0.99
+EXTREME_ASPECT = 30.0
+LARGE_SHARE, LARGE_NUMBER = 0.2, 10
+"""Tiny boxes are worth a warning from this share, and this many, on."""
+
+FEW_BOXES = 3
+"""A convention cannot be judged by fewer boxes than this."""
+MANY_BOXES = 20
+"""From so many boxes on, their coordinates alone tell a convention where image sizes are unknown."""
+PAST_EDGE = 0.2
+"""Share of boxes past the edge from which on a whole label file is suspected."""
+NEARLY_ALL = 0.98
+
+ALIKE_IMAGES = 10
+"""Boxes at one place in most images are suspicious from this many images on."""
+
+
+def box_missing(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag label records without a box.
+
+    **Why it matters.** detectron2 and pycocotools' evaluation stop with KeyError, MMDetection and torchvision's references too; a
+    converter to YOLO drops the record.
+
+    **Usual cause.** An export of masks or keypoints only, or `bbox: null` from a script.
+
+    **What to do.** Compute the box from the polygon, mask or keypoints; delete records that have none of them.
+    """
+    if dataset.format == "folder":
+        return None
+    rows = np.flatnonzero(np.isnan(dataset.annotations.corners).all(axis=1))
+    if not len(rows):
+        return None
+    rows = without_reported(dataset, facts, rows, "box-malformed", "record-unreadable")
+    return annotations_found(rows, "record has no box", "records have no box")
+
+
+def box_not_finite(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag boxes with NaN or infinity among their numbers.
+
+    **Why it matters.** One NaN turns the loss, and from then on every weight, into NaN. Ultralytics ignores the image; strict JSON
+    parsers refuse the file.
+
+    **Usual cause.** A division by an image size of zero, or a regression output written as a label.
+
+    **What to do.** Draw the object again, or delete the record.
+    """
+    finite = np.isfinite(dataset.annotations.corners)
+    wrong = ~finite.all(axis=1) & ~np.isnan(dataset.annotations.corners).all(axis=1)
+    return annotations_found(wrong, "box has a number that is not finite", "boxes have numbers that are not finite", "bbox")
+
+
+def box_tiny(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag boxes narrower or lower than 2 pixels.
+
+    **Why it matters.** After resizing to the input size nothing of them is left: Darknet and torchvision's references drop boxes below
+    one pixel, MMDetection drops them too, and other trainers try to learn them.
+
+    **Usual cause.** A click with a slight drag, objects cut off at the image edge, tiles cut from large pictures, or coordinates that
+    were scaled down twice. Where many boxes are tiny, the unit is probably wrong.
+
+    **What to do.** Look at some of them. Delete those that show nothing; train with a larger input or on tiles if they are real.
+    """
+    boxes, _ = sized_boxes(dataset)
+    rows = np.flatnonzero(boxes.min(axis=1, initial=np.inf) < TINY_PX)
+    many = len(rows) >= max(LARGE_NUMBER, LARGE_SHARE * len(boxes))
+    return annotations_found(
+        rows,
+        "box is narrower or lower than 2 px",
+        "boxes are narrower or lower than 2 px",
+        "bbox",
+        severity=Severity.WARNING if many else None,
+    )
+
+
+def box_full_image(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag boxes that cover at least 99 % of their image.
+
+    **Why it matters.** A detector learns nothing about where the object is. Mosaic and crop augmentation make most of such boxes wrong.
+
+    **Usual cause.** Classification labels turned into boxes, close-ups, or a placeholder box.
+
+    **What to do.** Nothing for close-ups. Draw real boxes if these stand for "somewhere in the picture".
+    """
+    boxes, images = sized_boxes(dataset)
+    wrong = boxes.prod(axis=1) >= FULL_SHARE * images.prod(axis=1)
+    return annotations_found(wrong, "box covers its whole image", "boxes cover their whole image", "bbox")
+
+
+def box_aspect_extreme(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag boxes that are more than 30 times as long as wide.
+
+    **Why it matters.** No usual anchor fits them, and a shift by a pixel halves the overlap; they are learnt late or never.
+
+    **Usual cause.** Poles, wires and text lines are really so; otherwise one corner slipped, or the object is cut off by the edge.
+
+    **What to do.** Look at some. If such shapes are what you look for, oriented boxes or masks describe them better.
+    """
+    boxes, _ = sized_boxes(dataset)
+    longer, shorter = boxes.max(axis=1, initial=0), boxes.min(axis=1, initial=np.inf)
+    return annotations_found(
+        longer > EXTREME_ASPECT * shorter, "box is over 30 times as long as wide", "boxes are over 30 times as long as wide", "bbox"
+    )
+
+
+def box_rotated(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag rotated boxes in a format whose readers expect upright ones.
+
+    **Why it matters.** In VOC, `robndbox` instead of `bndbox` stops most readers with AttributeError. In COCO, five numbers with an angle
+    are read by detectron2 alone. Here the upright box around it counts.
+
+    **Usual cause.** A labelling tool for rotated boxes, such as roLabelImg.
+
+    **What to do.** Keep them for a trainer of oriented boxes (YOLO OBB, DOTA); otherwise replace each by the box around it.
+    """
+    if dataset.format not in ("coco", "voc"):
+        return None
+    return annotations_found(dataset.annotations.geometry == Geometry.OBB, "box is rotated", "boxes are rotated", "bbox")
+
+
+# Another convention -------------------------------------------------------------------------------------------------
+
+
+def boxes_look_xyxy(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag label files whose boxes fit their images as two corners (x1, y1, x2, y2), and not as COCO's corner and size.
+
+    **Why it matters.** Every box is read far too large, and reaches past the image. Clipped to it, it still covers most of the picture.
+
+    **Usual cause.** A home-made converter from VOC or from a detector's output.
+
+    **What to do.** Subtract the first corner: `[x1, y1, x2 - x1, y2 - y1]`, for the whole file at once.
+
+    **Example.** `[400, 300, 460, 380]` in a picture of 640 × 480 ends at (860, 680) as corner and size, but fits as two corners.
+    """
+    if dataset.format != "coco":
+        return None
+    corners, source = dataset.annotations.corners, dataset.annotations.source
+    size = widths_heights(corners)
+    images = dataset.sizes[dataset.annotations.image]
+    usable = (size > 0).all(axis=1)
+    ordered = usable & (size > corners[:, :2]).all(axis=1)
+    inside = ordered & ~(size > images + 1).any(axis=1)
+    known = ~np.isnan(images[:, 0])
+    past = overshoot(corners, images) > 1
+
+    def per_file(mask: NDArray[np.bool_] | np.bool_) -> NDArray[np.int64]:
+        return np.bincount(source[np.asarray(mask)], minlength=len(dataset.sources))
+
+    n, n_past, n_inside, n_known = per_file(usable), per_file(usable & past), per_file(inside), per_file(usable & known)
+    by_size = (n_known >= FEW_BOXES) & (n_past >= PAST_EDGE * n)
+    by_number = (n_known == 0) & (n >= MANY_BOXES) & (n_inside == n)
+    suspects = (by_size | by_number) & (n_inside >= NEARLY_ALL * n)
+    return annotations_found(usable & suspects[source], "box looks like two corners", "boxes look like two corners", "bbox")
+
+
+def boxes_look_normalized(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag boxes whose numbers are all between 0 and 1 in a format that counts in pixels.
+
+    **Why it matters.** Each box is a fraction of one pixel in the top left corner. Trainers drop it or learn a dot.
+
+    **Usual cause.** Numbers taken from YOLO, Albumentations or an API that gives shares of the image.
+
+    **What to do.** Multiply by the image's width and height.
+    """
+    if dataset.format not in ("coco", "voc"):
+        return None
+    corners = dataset.annotations.corners
+    images = dataset.sizes[dataset.annotations.image]
+    small = (np.abs(corners) <= 1.01).all(axis=1) & (widths_heights(corners) > 0).all(axis=1)
+    wrong = small & (corners != np.floor(corners)).any(axis=1) & ~(images < 4).any(axis=1)
+    return annotations_found(wrong, "box is given as shares of the image", "boxes are given as shares of the image", "bbox")
+
+
+def _as_shares(dataset: Dataset) -> NDArray[np.float64]:
+    """Give centre and size of each YOLO box as the label file writes them, (n, 4)."""
+    scale = dataset.sizes[dataset.annotations.image]
+    scale[np.isnan(scale)] = 1
+    corners = dataset.annotations.corners
+    return np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2 / scale, widths_heights(corners) / scale], axis=1)
+
+
+def boxes_look_in_pixels(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag YOLO boxes whose numbers are far above 1, as pixels are.
+
+    **Why it matters.** YOLO counts in shares of the image. Ultralytics ignores the whole image ("non-normalized or out of bounds
+    coordinates"), Darknet drops the box.
+
+    **Usual cause.** Pixels written without dividing by the image size, a percent scale, or an extra number behind the class.
+
+    **What to do.** Divide x and width by the image's width, y and height by its height.
+    """
+    if dataset.format != "yolo":
+        return None
+    wrong = (_as_shares(dataset) > 2).any(axis=1)
+    return annotations_found(wrong, "box has numbers far above 1", "boxes have numbers far above 1")
+
+
+def boxes_look_corner_ordered(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag YOLO labels that fit their images as two corners (x1, y1, x2, y2), and not as centre and size.
+
+    **Why it matters.** All boxes are at wrong places with wrong sizes, mostly without any error: many loaders clip them.
+
+    **Usual cause.** A home-made converter that divided corners by the image size and stopped there.
+
+    **What to do.** Write `(x1 + x2) / 2`, `(y1 + y2) / 2`, `x2 - x1`, `y2 - y1`, for the whole dataset at once.
+    """
+    if dataset.format != "yolo":
+        return None
+    shares = _as_shares(dataset)
+    plain = (dataset.annotations.geometry == Geometry.BOX) & (shares <= 2).all(axis=1)
+    centre, size = shares[:, :2], shares[:, 2:]
+    past = plain & ((centre - size / 2 < -0.01) | (centre + size / 2 > 1.01)).any(axis=1)
+    ordered = plain & (size > centre).all(axis=1) & (size <= 1.01).all(axis=1)
+    n = int(plain.sum())
+    if n < FEW_BOXES or past.sum() < max(2, PAST_EDGE * n) or ordered.sum() < NEARLY_ALL * n:
+        return None
+    return annotations_found(plain, "box looks like two corners", "boxes look like two corners")
+
+
+def boxes_all_alike(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag one class with one and the same box in more than half of the images.
+
+    **Why it matters.** A detector learns to answer with that box, and its score looks good on data made the same way.
+
+    **Usual cause.** A placeholder, a labelling tool that keeps the last box, or an overlay (logo, time stamp) that was labelled.
+
+    **What to do.** Draw real boxes. If the object really never moves, no detector is needed.
+    """
+    table = dataset.annotations
+    scale = dataset.sizes[table.image] if dataset.format == "yolo" else np.ones((len(table), 2))
+    scale[np.isnan(scale)] = 1
+    rows = np.flatnonzero(np.isfinite(table.corners).all(axis=1))
+    if len(np.unique(table.image[rows])) < ALIKE_IMAGES:
+        return None
+    place = np.round(table.corners[rows] / np.concatenate([scale, scale], axis=1)[rows] * 1e4).astype(np.int64)
+    key = mixed(table.class_index[rows], *place.T)
+    # Once an image is enough.
+    pairs = np.unique(np.stack([key, table.image[rows].astype(np.uint64)], axis=1), axis=0)[:, 0]
+    values, images = np.unique(pairs, return_counts=True)
+    if 2 * images.max() <= len(np.unique(table.image[rows])):
+        return None
+    wrong = rows[key == values[images.argmax()]]
+    return annotations_found(
+        wrong, "box is at one and the same place", f"boxes in {images.max():,} images are at one and the same place", "bbox"
+    )
+
+
+def mixed(*columns: NDArray[Any]) -> NDArray[np.uint64]:
+    """Mix columns into one number a row, equal where all are equal and hardly ever otherwise."""
+    key = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        bits = (column + 0.0).view(np.uint64) if column.dtype.kind == "f" else column.astype(np.int64).view(np.uint64)
+        key = (key ^ bits) * np.uint64(0x9E3779B97F4A7C15)
+        key ^= key >> np.uint64(29)
+    return key

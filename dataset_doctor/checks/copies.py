@@ -1,0 +1,126 @@
+"""DD5: pictures that are there more than once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataset_doctor.checks._groups import groups_found, picture_groups, with_first
+from dataset_doctor.dataset import Dataset, LabelState, Rows
+from dataset_doctor.findings import Facts, Found, Severity, plural
+
+TOLERANCE_PX, TOLERANCE_SHARE = 1.0, 0.01
+"""Boxes of two copies say the same if no corner differs by more than a pixel, or by more than this share of the image's longer side."""
+
+
+def image_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images that are the same file, or the same picture pixel by pixel.
+
+    **Why it matters.** The model sees the picture more often than others, and the dataset is smaller than it looks. In several splits it
+    is worse: see split-leakage.
+
+    **Usual cause.** Datasets merged from one source, downloads repeated under new names, oversampling by copying files.
+
+    **What to do.** Keep one of each group and join their labels. To show a class more often, use `dataset-doctor rebalance`.
+    """
+    if facts.duplicates is None:
+        return None
+    groups = picture_groups(dataset, facts.duplicates.exact_group)
+    message = f"{plural(len(groups), 'group', 'groups')} of identical images ({sum(map(len, groups)):,} files)"
+    return groups_found(dataset, groups, [with_first(group) for group in groups], "same picture as", message)
+
+
+def image_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images that are nearly the same picture: resized, compressed anew, brightened, or mirrored copies, and frames of a still scene.
+
+    **Why it matters.** They add little to what a model can learn, make a class look better covered than it is, and leak as soon as a
+    random split puts them on both sides.
+
+    **Usual cause.** Augmentation before splitting, frames taken from a video too closely, the same picture from two sources.
+
+    **What to do.** Keep the best of each group, or keep the groups together when splitting, as `dataset-doctor split` does.
+
+    Found by a 64-bit perceptual hash (at most 6 bits differ), then confirmed on the pictures themselves. Rotated and strongly cropped
+    copies are not found.
+    """
+    duplicates = facts.duplicates
+    if duplicates is None or not len(duplicates.near_pairs):
+        return None
+    pairs = duplicates.near_pairs
+    near = np.zeros(dataset.n_images + 1, bool)
+    near[duplicates.near_group[pairs[:, 0]]] = True
+    number = np.where(near[duplicates.near_group], duplicates.near_group, -1).astype(np.int32)
+    # Each image goes with the first that it is in a pair with; copies of such an image go with the first of their group.
+    partner = np.full(dataset.n_images, -1, np.intp)
+    partner[pairs[::-1, 1]] = pairs[::-1, 0]
+    partner[pairs[::-1, 0]] = np.where(partner[pairs[::-1, 0]] < 0, pairs[::-1, 1], partner[pairs[::-1, 0]])
+    groups = picture_groups(dataset, number)
+    partners = [np.where(partner[group] < 0, with_first(group), partner[group]) for group in groups]
+    mirrored = int(duplicates.near_mirrored.sum())
+    message = f"{plural(len(groups), 'group', 'groups')} of nearly identical images ({sum(map(len, groups)):,} files)"
+    if mirrored:
+        message += f"; {plural(mirrored, 'pair is', 'pairs are')} mirrored"
+    return groups_found(dataset, groups, partners, "nearly the same picture as", message)
+
+
+def duplicate_label_conflict(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag identical images that are labelled differently.
+
+    **Why it matters.** The same picture pulls the model in two directions. With other classes (an error) one of the labels is wrong; with
+    other boxes (a warning) objects are missing in one of them, and are then trained as background.
+
+    **Usual cause.** Two annotators, or a class that was corrected in one copy only; pictures of two classes, sorted into both
+    folders.
+
+    **What to do.** Look at both, keep one picture with all objects labelled. Boxes count as the same up to a pixel or 1 % of the image.
+    """
+    if facts.duplicates is None:
+        return None
+    annotations = dataset.annotations
+    order = np.argsort(annotations.image, kind="stable")
+    start = np.searchsorted(annotations.image[order], np.arange(dataset.n_images + 1))
+    boxes, longer = dataset.boxes, dataset.sizes.max(axis=1)
+    groups: list[Rows] = []
+    partners: list[Rows] = []
+    classes_differ = 0
+    for group in picture_groups(dataset, facts.duplicates.exact_group):
+        # Of a copy without any label file nobody says that it holds nothing.
+        known = group[dataset.images.label_state[group] != LabelState.UNLABELED]
+        records = [order[start[row] : start[row + 1]] for row in known.tolist()]
+        named = [_class_names(dataset, rows) for rows in records]
+        tolerance = TOLERANCE_PX if not len(known) else np.nanmax([TOLERANCE_PX, *(TOLERANCE_SHARE * longer[known])])
+        other_class = next((at for at, names in enumerate(named) if names != named[0]), 0)
+        same = [_same_boxes(boxes, annotations.class_index, records[0], rows, tolerance) for rows in records]
+        other_box = same.index(False) if False in same else 0
+        if other := other_class or other_box:
+            classes_differ += other_class > 0
+            groups.append(known)
+            partners.append(np.where(known == known[0], known[other], known[0]))
+    message = f"{plural(len(groups), 'group of identical images is', 'groups of identical images are')} labelled differently"
+    if 0 < classes_differ < len(groups):
+        message += f", {classes_differ:,} of them with other classes"
+    severity = Severity.ERROR if classes_differ else Severity.WARNING
+    return groups_found(dataset, groups, partners, "same picture, other labels:", message, severity)
+
+
+def _class_names(dataset: Dataset, rows: Rows) -> set[str]:
+    """Give the names of the classes in label records; the record's own word where nobody declared the class."""
+    table = dataset.annotations
+    pairs = zip(table.class_index[rows].tolist(), table.class_id[rows].tolist(), strict=True)
+    return {dataset.classes[index].name if index >= 0 else str(word) for index, word in pairs}
+
+
+def _same_boxes(boxes: NDArray[np.float64], class_index: NDArray[np.int32], one: Rows, other: Rows, tolerance: float) -> bool:
+    """Tell whether each box of one image has its like among those of the other, class by class, as many in both."""
+    from scipy.spatial import KDTree
+
+    for row in np.union1d(class_index[one], class_index[other]).tolist():
+        a, b = (boxes[rows[class_index[rows] == row]] for rows in (one, other))
+        if len(a) != len(b):
+            return False
+        a, b = (x[np.isfinite(x).all(axis=1)] for x in (a, b))
+        if len(a) != len(b):
+            return False
+        if len(a) and max(KDTree(x).query(y, p=np.inf)[0].max() for x, y in ((a, b), (b, a))) > tolerance:
+            return False
+    return True

@@ -1,0 +1,421 @@
+"""DD4: what is wrong with the pictures themselves, as a look into every file tells.
+
+Limits that are known to depend on the kind of pictures hold relative to the dataset: what most of its pictures are like is no defect.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataset_doctor.checks._rows import images_found
+from dataset_doctor.dataset import Dataset
+from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.pixels import FileState, Pixels
+
+DARK_P99, BRIGHT_P5 = 0.32, 0.95
+LOW_ENTROPY_BITS = 3.0
+ODD_ASPECT = 0.35
+"""The defaults of CleanVision 0.3: 99 % of the points are darker than the first; 95 % are brighter than the second; bits of the histogram;
+shorter ÷ longer side."""
+
+USUAL_SHARE = 0.25
+"""What is true of more than this share of the pictures is how the dataset is, not a mistake in some of them."""
+
+ENOUGH = 20
+"""Pictures from which on it can be said what is usual."""
+
+FENCE_IQR = 3.0
+"""Interquartile ranges beyond the quartiles from which a value is far out (Tukey, 1977)."""
+
+ODD_SIZE_RATIO = 2.0
+BLURRY_Z, BLURRY_SHARPNESS, LEAST_SPREAD = -3.5, 0.2, 0.1
+"""Robust z-score (Iglewicz and Hoaglin, 1993) of the logarithm of sharpness, and the sharpness that a blurry picture does not reach.
+Measured at the scan's scale, 90 px, on six public datasets: pictures as they are have 0.25 and more, a Gaussian blur of 2 % of the width
+leaves 0.05 to 0.2. LEAST_SPREAD keeps datasets that are all alike from making outliers of small differences."""
+
+GREY_COLOURFULNESS = 0.01
+
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"),
+    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "BMP": (".bmp", ".dib"),
+    "DIB": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff", ".dng"),
+    "PNM": (".pnm", ".ppm", ".pgm", ".pbm", ".pfm"),
+    "PPM": (".pnm", ".ppm", ".pgm", ".pbm", ".pfm"),
+    "HEIF": (".heic", ".heif", ".hif"),
+    "HEIC": (".heic", ".heif", ".hif"),
+    "AVIF": (".avif", ".avifs"),
+    "JPEG2000": (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"),
+}
+
+TURNED = (5, 6, 7, 8)
+"""EXIF orientations that exchange width and height."""
+
+
+# Files --------------------------------------------------------------------------------------------------------------
+
+
+def image_corrupt(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images whose header is fine but whose pixels cannot be decoded.
+
+    **Why it matters.** A check of headers passes them. Ultralytics drops the image with its boxes; torchvision and detectron2 stop in
+    the middle of an epoch.
+
+    **Usual cause.** A damaged download, disk or archive.
+
+    **What to do.** Fetch the file again, or remove it with its labels.
+    """
+    # A file without a readable header is image-unreadable.
+    return _in_state(dataset, facts, FileState.CORRUPT, "image cannot be decoded", "images cannot be decoded")
+
+
+def image_truncated(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag image files that end too early.
+
+    **Why it matters.** The lower part is grey or missing, with boxes on it. Pillow stops unless told otherwise; Ultralytics overwrites
+    the file in your dataset with a version that ends properly.
+
+    **Usual cause.** An interrupted copy or download, or a full disk.
+
+    **What to do.** Fetch the file again. If only the last bytes are missing, save a copy anew and look at it.
+    """
+    return _in_state(dataset, facts, FileState.TRUNCATED, "image file is cut off", "image files are cut off")
+
+
+def image_suspect(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images that one decoder reads and another does not.
+
+    **Why it matters.** Which pictures are trained on then depends on the library that the trainer uses.
+
+    **Usual cause.** Extra bytes, a rare kind of compression, or metadata that breaks the standard.
+
+    **What to do.** Save the picture anew with the decoder that reads it.
+    """
+    return _in_state(dataset, facts, FileState.SUSPECT, "image is read by one decoder only", "images are read by one decoder only")
+
+
+def _in_state(dataset: Dataset, facts: Facts, state: FileState, one: str, many: str) -> Found | None:
+    pixels = facts.pixels
+    if pixels is None:
+        return None
+    rows = np.flatnonzero((pixels.state == state) & (dataset.images.file_width > 0))
+    if not len(rows):
+        return None
+    details = [error or "" for error in pixels.error[rows].tolist()]
+    return Found(len(rows), plural(len(rows), one, many), images=rows, details=details)
+
+
+def image_extension_wrong(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag image files whose suffix names another format than their content is.
+
+    **Why it matters.** Readers that go by the suffix fail or pick the wrong decoder (TensorFlow, darknet, DALI); lossy data hides behind
+    `.png`.
+
+    **Usual cause.** Files renamed instead of converted, or pictures from the web, where `.jpg` is often WebP.
+
+    **What to do.** Rename the file, and its name in the labels, or convert it.
+    """
+    pixels = facts.pixels
+    if pixels is None:
+        return None
+    pairs = zip(dataset.images.file_name.tolist(), pixels.file_format.tolist(), strict=True)
+    suffixes = [(posixpath.splitext(name)[1].lower(), kind) for name, kind in pairs]
+    rows = np.array([row for row, (suffix, kind) in enumerate(suffixes) if kind in SUFFIXES and suffix not in SUFFIXES[kind]], np.intp)
+    if not len(rows):
+        return None
+    message = plural(len(rows), "image is not what its suffix says", "images are not what their suffixes say")
+    details = [f"{suffixes[row][1]} named {suffixes[row][0] or 'without a suffix'}" for row in rows.tolist()]
+    return Found(len(rows), message, images=rows, details=details)
+
+
+def image_exif_rotated(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images stored turned or mirrored, which EXIF metadata tell the viewer to set right.
+
+    **Why it matters.** OpenCV and Ultralytics turn such a picture, Pillow and torchvision do not unless told: boxes drawn on the one lie
+    beside the objects in the other. An error where the labels give the size before turning and boxes fit only that; a warning where they
+    give that size; else worth knowing.
+
+    **Usual cause.** Pictures taken with a phone held upright.
+
+    **What to do.** Turn the pixels and drop the orientation (`PIL.ImageOps.exif_transpose`), then check some boxes by eye.
+    """
+    pixels, images = facts.pixels, dataset.images
+    if pixels is None:
+        return None
+    wrong = pixels.orientation > 1
+    turned = np.isin(pixels.orientation, TURNED) & (images.file_width > 0) & (images.file_width != images.file_height)
+    raw_size = turned & (images.width == images.file_height) & (images.height == images.file_width)
+    fits_only_raw = np.zeros(dataset.n_images, bool)
+    if raw_size.any():
+        of = dataset.annotations.image
+        boxes = dataset.boxes
+        oriented = np.stack([images.file_width[of], images.file_height[of]], axis=1)
+        leaves_oriented = (boxes[:, 2:] > oriented + 1).any(axis=1)
+        leaves_raw = (boxes[:, 2:] > oriented[:, ::-1] + 1).any(axis=1)
+        fits_only_raw[of[leaves_oriented]] = True
+        fits_only_raw[of[leaves_raw]] = False
+        fits_only_raw &= raw_size
+    severity = Severity.ERROR if fits_only_raw.any() else Severity.WARNING if raw_size.any() else Severity.INFO
+    message = plural(int(wrong.sum()), "image is stored turned or mirrored", "images are stored turned or mirrored")
+    if fits_only_raw.any():
+        message += f"; the boxes of {int(fits_only_raw.sum()):,} fit only the picture before it is turned"
+    rows = np.flatnonzero(wrong)
+    details = [
+        f"EXIF orientation {orientation}" + (", boxes drawn before turning" if only else "")
+        for orientation, only in zip(pixels.orientation[rows].tolist(), fits_only_raw[rows].tolist(), strict=True)
+    ]
+    return Found(len(rows), message, images=rows, severity=severity, details=details) if len(rows) else None
+
+
+# Light and sharpness ------------------------------------------------------------------------------------------------
+
+
+def image_dark(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag pictures of which 99 % of the points are dark (below 0.32 of full brightness).
+
+    **Why it matters.** Little can be seen on them, and labels drawn there are guesses. Where many pictures are dark, it is only said.
+
+    **Usual cause.** Underexposure, a covered lens, frames from a fade; 16-bit data read as 8-bit.
+
+    **What to do.** Remove those on which nothing can be seen; keep the others if the model will meet such pictures.
+    """
+    return _unusual(facts, lambda p: p.brightness_p99 < DARK_P99, "image is very dark", "images are very dark")
+
+
+def image_bright(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag pictures of which 95 % of the points are nearly white (0.95 of full brightness and more).
+
+    **Why it matters.** The picture is washed out or empty. Where many pictures are bright, as scans of documents, it is only said.
+
+    **Usual cause.** Overexposure, blank pages, a transparent picture on white.
+
+    **What to do.** Remove those on which nothing can be seen.
+    """
+    return _unusual(facts, lambda p: p.brightness_p5 > BRIGHT_P5, "image is nearly white", "images are nearly white")
+
+
+def image_low_information(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag pictures with next to nothing on them: the histogram of brightness holds less than 3 bits.
+
+    **Why it matters.** There is nothing to learn from a single colour, and perceptual hashes cannot tell such pictures apart.
+
+    **Usual cause.** Placeholders, test cards, failed downloads, masks that lie among the images.
+
+    **What to do.** Look at them, and remove what is no picture. Where many are like that, as drawings are, it is only said.
+    """
+    return _unusual(facts, lambda p: p.entropy < LOW_ENTROPY_BITS, "image holds almost no information", "images hold almost no information")
+
+
+def image_blurry(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag pictures that are far less sharp than the rest of the dataset, and blurry by any measure.
+
+    **Why it matters.** Edges of objects cannot be seen, so that boxes are inaccurate.
+
+    **Usual cause.** A shaken camera, a wrong focus, a small picture blown up.
+
+    **What to do.** Remove the worst. Keep some if the model will meet such pictures.
+
+    Sharpness is the spread of the Laplacian ÷ that of brightness, at one small size for all pictures. Flagged is a robust z-score of -3.5
+    and less among at least 20 pictures, with a sharpness below 0.2.
+    """
+    pixels = facts.pixels
+    if pixels is None:
+        return None
+    usable = ~pixels.is_flat & (pixels.sharpness > 0)
+    if usable.sum() < ENOUGH:
+        return None
+    sharpness = np.log(np.where(usable, pixels.sharpness, 1.0).astype(np.float64))
+    median = np.median(sharpness[usable])
+    spread = max(LEAST_SPREAD, 1.4826 * float(np.median(np.abs(sharpness[usable] - median))))
+    blurry = usable & ((sharpness - median) / spread <= BLURRY_Z) & (pixels.sharpness < BLURRY_SHARPNESS)
+    return images_found(blurry, "image is blurry", "images are blurry")
+
+
+def _unusual(facts: Facts, test: Callable[[Pixels], NDArray[np.bool_]], one: str, many: str) -> Found | None:
+    """Report the pictures for which a test holds; only as worth knowing where it holds for a good part of the dataset."""
+    if facts.pixels is None:
+        return None
+    wrong = test(facts.pixels)
+    usual = wrong.sum() > USUAL_SHARE * max(ENOUGH, np.isfinite(facts.pixels.entropy).sum())
+    return images_found(wrong, one, many, severity=Severity.INFO if usual else None)
+
+
+# Shape and size -----------------------------------------------------------------------------------------------------
+
+
+def image_odd_aspect(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag pictures that are very long or very high, and of another shape than the rest.
+
+    **Why it matters.** Scaled to a square they lose their objects; letterboxed they are mostly padding.
+
+    **Usual cause.** Banners, panoramas, a screen shot of a whole page, a crop that went wrong.
+
+    **What to do.** Cut them into tiles, or remove them.
+    """
+    if facts.pixels is None:
+        return None
+    width, height, known = _file_sizes(dataset)
+    ratio = np.minimum(width, height) / np.maximum(width, height)
+    odd = known & (ratio < ODD_ASPECT) & _far_out(np.log(width / height), known)
+    return images_found(odd, "image has an extreme shape", "images have an extreme shape")
+
+
+def image_odd_size(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag pictures that are much smaller or larger than the others.
+
+    **Why it matters.** Small ones become blurry when scaled up, and objects on large ones vanish when scaled down.
+
+    **Usual cause.** Thumbnails among photographs, or pictures of two sources.
+
+    **What to do.** Look at the smallest. Cut the largest into tiles if their objects are small.
+
+    Flagged is a side (the root of the area) three interquartile ranges beyond the quartiles, and at least a factor of 2 from the median,
+    among at least 20 pictures.
+    """
+    if facts.pixels is None:
+        return None
+    width, height, known = _file_sizes(dataset)
+    if known.sum() < ENOUGH:
+        return None
+    side = np.sqrt(width * height)
+    from_median = np.abs(np.log(side / np.median(side[known]))) >= np.log(ODD_SIZE_RATIO)
+    return images_found(known & from_median & _far_out(side, known), "image has an unusual size", "images have an unusual size")
+
+
+def _file_sizes(dataset: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Give width and height of each file, and whether they are known; 1 where not."""
+    images = dataset.images
+    known = (images.file_width > 0) & (images.file_height > 0)
+    width, height = (np.where(known, side, 1).astype(np.float64) for side in (images.file_width, images.file_height))
+    return width, height, known
+
+
+def _far_out(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    if not known.any():
+        return known
+    low, high = np.quantile(values[known], [0.25, 0.75])
+    reach = FENCE_IQR * (high - low)
+    out: NDArray[np.bool_] = (values < low - reach) | (values > high + reach)
+    return out
+
+
+# Kinds of pictures --------------------------------------------------------------------------------------------------
+
+
+def image_grey_among_colour(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag grey pictures in a dataset of colour pictures.
+
+    **Why it matters.** A model may take greyness for a sign of a class. Readers that do not ask for RGB give one channel and stop the
+    batch.
+
+    **Usual cause.** Infrared frames at night, old photographs, scans.
+
+    **What to do.** Usually nothing, as long as grey pictures are spread over the classes.
+    """
+    pixels = facts.pixels
+    if pixels is None:
+        return None
+    grey = pixels.colourfulness < GREY_COLOURFULNESS
+    measured = np.isfinite(pixels.colourfulness).sum()
+    if measured < ENOUGH or grey.sum() > USUAL_SHARE * measured:
+        return None
+    return images_found(grey, "image is grey among colour pictures", "images are grey among colour pictures")
+
+
+def image_alpha(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images with transparency.
+
+    **Why it matters.** Readers disagree on what lies behind transparent points: black, white, or whatever colour is stored there. Those
+    that keep the fourth channel do not fit a model for three.
+
+    **Usual cause.** Cut-out objects, logos, screen shots saved as PNG.
+
+    **What to do.** Put them on a background of your choice and save them as RGB.
+    """
+    return _of_mode(facts, ("RGBA", "LA", "PA", "RGBa", "La"), "image has transparency", "images have transparency")
+
+
+def image_cmyk(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images in the colours of print (CMYK).
+
+    **Why it matters.** Readers turn them into RGB differently, some with inverted colours; others refuse them.
+
+    **Usual cause.** Pictures made for print.
+
+    **What to do.** Convert them to RGB.
+    """
+    return _of_mode(facts, ("CMYK",), "image is in print colours (CMYK)", "images are in print colours (CMYK)")
+
+
+def image_palette(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images stored as numbers of a palette.
+
+    **Why it matters.** A reader that does not ask for RGB gives the numbers, which mean nothing as brightness. Such a file among images is
+    often a mask.
+
+    **Usual cause.** GIFs, PNGs made small for the web, segmentation masks in the wrong folder.
+
+    **What to do.** Convert pictures to RGB; move masks to where they belong.
+    """
+    return _of_mode(facts, ("P",), "image is stored with a palette", "images are stored with a palette")
+
+
+def _of_mode(facts: Facts, modes: tuple[str, ...], one: str, many: str) -> Found | None:
+    return None if facts.pixels is None else images_found(np.isin(facts.pixels.mode.astype(str), modes), one, many)
+
+
+def image_deep(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images with more than 8 bits a channel.
+
+    **Why it matters.** Pillow clips 16-bit grey to white when it converts to RGB, OpenCV cuts off the lower bits, others keep the numbers:
+    three different pictures.
+
+    **Usual cause.** Medical, thermal, depth and satellite images.
+
+    **What to do.** Scale to 8 bits once, with limits of your choice, or read them with code that knows their range.
+    """
+    if facts.pixels is None:
+        return None
+    return images_found(facts.pixels.bit_depth > 8, "image has more than 8 bits a channel", "images have more than 8 bits a channel")
+
+
+def image_animated(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag files that hold several pictures: animations and multi-page files.
+
+    **Why it matters.** Readers take the first and pass over the others; the labels may be of another one.
+
+    **Usual cause.** GIF and WebP animations from the web, TIFF stacks, phones that add a preview.
+
+    **What to do.** Save the picture that the labels are of as a file of its own.
+    """
+    if facts.pixels is None:
+        return None
+    return images_found(facts.pixels.frames > 1, "file holds several pictures", "files hold several pictures")
+
+
+def image_metadata_private(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images whose metadata tell where they were taken, or name a device or person.
+
+    **Why it matters.** Whoever publishes the dataset publishes homes and names with it.
+
+    **Usual cause.** Pictures straight from a phone or camera.
+
+    **What to do.** Remove the metadata before publishing, but turn the pixels first where an EXIF orientation is stored.
+    """
+    pixels = facts.pixels
+    if pixels is None or not (pixels.has_gps | pixels.has_serial).any():
+        return None
+    rows = np.flatnonzero(pixels.has_gps | pixels.has_serial)
+    places = int(pixels.has_gps.sum())
+    message = plural(len(rows), "image carries private metadata", "images carry private metadata")
+    if places:
+        message += f", {places:,} with the place where {'it was' if places == 1 else 'they were'} taken"
+    return Found(len(rows), message, images=rows)

@@ -1,0 +1,327 @@
+"""DD1: what label records say of themselves besides their box: area, crowd, difficult, score; and conventions of VOC and YOLO rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataset_doctor.checks._rows import annotations_found
+from dataset_doctor.dataset import Dataset, Flag, Geometry, Rows
+from dataset_doctor.findings import Facts, Found, Severity
+from dataset_doctor.geometry import widths_heights
+
+AREA_SHARE, AREA_PX2 = 0.05, 2.0
+"""An area is wrong from this share, and this many square pixels, of difference on."""
+RASTER = 0.25
+"""A mask made of pixels may differ from its polygon by this many square pixels for each pixel of the box's width and height."""
+FEW_RECORDS = 2
+ONES_TO_ZERO = 3
+"""A dataset is counted from 1 where this many times more boxes begin at 1 than at 0."""
+DEVKIT = "The VOC20xx Database"
+
+
+# COCO ---------------------------------------------------------------------------------------------------------------
+
+
+def area_missing(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag COCO annotations without an area.
+
+    **Why it matters.** pycocotools' evaluation and MMDetection stop with KeyError: 'area'.
+
+    **Usual cause.** A script that wrote only what training needed.
+
+    **What to do.** Write the area of the mask where there is one, else width × height of the box.
+    """
+    if dataset.format != "coco":
+        return None
+    return annotations_found(dataset.annotations.has(Flag.NO_AREA_KEY), "annotation has no area", "annotations have no area", "area")
+
+
+def area_wrong(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag COCO annotations whose area is neither that of their mask nor that of their box.
+
+    **Why it matters.** The area alone decides whether an object counts as small, medium or large in the evaluation. MMDetection drops
+    objects whose area is 0 or less.
+
+    **Usual cause.** A placeholder such as 1.0, labels that were resized without their areas, or an area in another unit.
+
+    **What to do.** Compute the areas again, from masks where there are masks.
+    """
+    table, shapes = dataset.annotations, facts.shapes
+    if dataset.format != "coco" or shapes is None:
+        return None
+    size = widths_heights(table.corners)
+    size[~(size > 0).all(axis=1)] = np.nan
+    own, of_box = table.area, size.prod(axis=1)
+    slack = np.maximum(AREA_PX2, AREA_SHARE * of_box)
+    rough = np.fmax(np.fmax(AREA_PX2, AREA_SHARE * shapes.area), RASTER * np.nan_to_num(size.sum(axis=1)))
+    # Rings that overlap cover less than their sum, and never less than the largest of them.
+    fits = (np.abs(own - of_box) <= slack) | ((own <= shapes.area + rough) & (own >= shapes.largest - rough))
+    judged = ~np.isnan(own) & (~np.isnan(of_box) | ~np.isnan(shapes.area))
+    return annotations_found(
+        (judged & ~fits) | (own <= 0), "area does not fit its mask or box", "areas do not fit their masks or boxes", "area"
+    )
+
+
+def crowd_key_missing(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag COCO annotations without `iscrowd`.
+
+    **Why it matters.** pycocotools' evaluation stops with KeyError: 'iscrowd'; datumaro drops the annotation. LVIS does without it and
+    is not reported.
+
+    **Usual cause.** A script that wrote only what training needed.
+
+    **What to do.** Write `"iscrowd": 0`, if every record is one object.
+    """
+    if dataset.format != "coco" or dataset.variant == "lvis":
+        return None
+    return annotations_found(
+        dataset.annotations.has(Flag.NO_CROWD_KEY), "annotation has no iscrowd", "annotations have no iscrowd", "iscrowd"
+    )
+
+
+def crowd_with_polygon(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag COCO annotations that are crowds and have a polygon.
+
+    **Why it matters.** A crowd is meant to be a region given by run lengths. Trainers leave crowds out, so a single object marked so is
+    lost; readers that expect run lengths stop.
+
+    **Usual cause.** `iscrowd` was taken for "occluded" or "group", or an exporter sets it for masks with holes.
+
+    **What to do.** Set `iscrowd` to 0 for single objects.
+    """
+    table = dataset.annotations
+    if dataset.format != "coco":
+        return None
+    wrong = table.has(Flag.CROWD) & (table.geometry == Geometry.POLYGON)
+    return annotations_found(wrong, "crowd region has a polygon", "crowd regions have polygons", "iscrowd")
+
+
+def all_crowd(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag a dataset in which every annotation is a crowd region.
+
+    **Why it matters.** Trainers leave crowds out: they report that there are no annotations, or train on nothing.
+
+    **Usual cause.** `iscrowd` set to 1 by mistake in an export.
+
+    **What to do.** Set `iscrowd` to 0 for single objects.
+    """
+    crowd = dataset.annotations.has(Flag.CROWD)
+    if dataset.format != "coco" or len(crowd) < FEW_RECORDS or not crowd.all():
+        return None
+    return annotations_found(crowd, "annotation is a crowd region", "annotations are crowd regions, all that there are", "iscrowd")
+
+
+def ignore_flag(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag COCO annotations with `ignore` set.
+
+    **Why it matters.** Three readers, three meanings: detectron2 stops at it, MMDetection drops the box, pycocotools overwrites the key
+    and counts the box.
+
+    **Usual cause.** A conversion from a format with "difficult" or "ignore" regions.
+
+    **What to do.** Use `iscrowd` for regions to ignore, or delete the records.
+    """
+    if dataset.format != "coco":
+        return None
+    return annotations_found(dataset.annotations.has(Flag.IGNORE), "annotation has ignore set", "annotations have ignore set", "ignore")
+
+
+def score_in_labels(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag label records that carry a score, as predictions do.
+
+    **Why it matters.** A model trained on predictions learns their mistakes, and evaluation against them measures agreement, not truth.
+    Ultralytics ignores images with six numbers in a row ("labels require 5 columns").
+
+    **Usual cause.** The output of a model saved in place of, or as a start for, drawn labels.
+
+    **What to do.** Check the boxes by eye; then remove the score.
+    """
+    table = dataset.annotations
+    scored = table.has(Flag.SCORE)
+    if dataset.format == "yolo":
+        # One number too many behind a polygon may be a coordinate too many: only where most polygons have it, it is a score.
+        polygon = table.geometry == Geometry.POLYGON
+        if 2 * np.count_nonzero(scored & polygon) <= np.count_nonzero(polygon):
+            scored &= ~polygon
+        return annotations_found(scored, "row has a score", "rows have a score", severity=Severity.ERROR)
+    return annotations_found(scored, "annotation has a score", "annotations have a score", "score")
+
+
+# Pascal VOC ---------------------------------------------------------------------------------------------------------
+
+
+def all_difficult(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag a VOC dataset in which every object is difficult.
+
+    **Why it matters.** VOC's evaluation leaves difficult objects out, so there is nothing to find and the average precision is NaN.
+    Some trainers leave them out too.
+
+    **Usual cause.** A template with `<difficult>1</difficult>`.
+
+    **What to do.** Set `difficult` to 0 for objects that a person recognises at once.
+    """
+    difficult = dataset.annotations.has(Flag.DIFFICULT)
+    if dataset.format != "voc" or len(difficult) < FEW_RECORDS or not difficult.all():
+        return None
+    return annotations_found(difficult, "object is difficult", "objects are difficult, all that there are")
+
+
+def _counted_from_one(dataset: Dataset, zeros: NDArray[np.bool_]) -> bool:
+    """Tell whether a VOC dataset with some corners at 0 is otherwise counted from 1: its files say so, or many more boxes begin at 1."""
+    ones = (dataset.annotations.corners[:, :2] == 1).any(axis=1)
+    return any(DEVKIT in text for text in dataset.evidence) or ones.sum() >= ONES_TO_ZERO * zeros.sum()
+
+
+def origin_zero(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag VOC boxes that begin at 0, where the VOC devkit counts pixels from 1.
+
+    **Why it matters.** Readers that subtract 1, as the devkit's do, get -1: py-faster-rcnn turned that into 65,535 and stopped.
+    MMDetection and detectron2 place the box one pixel off.
+
+    **Usual cause.** A tool that counts from 0, as CVAT, Label Studio and Roboflow do. Then all boxes of the dataset do.
+
+    **What to do.** Nothing, if your reader counts from 0 as well. Else add 1 to xmin and ymin in the whole dataset.
+    """
+    if dataset.format != "voc":
+        return None
+    zeros = (dataset.annotations.corners[:, :2] == 0).any(axis=1)
+    if not zeros.any() or _counted_from_one(dataset, zeros):
+        return None
+    return annotations_found(zeros, "box begins at 0", "boxes begin at 0", "bndbox")
+
+
+def origin_mixed(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag VOC boxes that begin at 0 in a dataset that otherwise counts pixels from 1.
+
+    **Why it matters.** The boxes were not all made the same way. One part is a pixel off, and readers that subtract 1 get -1 for these.
+
+    **Usual cause.** Datasets from different tools put together.
+
+    **What to do.** Find the files that count from 0, and add 1 to their xmin and ymin.
+    """
+    if dataset.format != "voc":
+        return None
+    zeros = (dataset.annotations.corners[:, :2] == 0).any(axis=1)
+    if not zeros.any() or not _counted_from_one(dataset, zeros):
+        return None
+    return annotations_found(zeros, "box begins at 0, others at 1", "boxes begin at 0, others at 1", "bndbox")
+
+
+def corners_fractional(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag VOC boxes whose corners are not whole numbers.
+
+    **Why it matters.** YOLOX, py-faster-rcnn and detectron2's evaluation read them with `int()` and stop with ValueError; FiftyOne and
+    MMDetection cut the fraction off. VOC2012 itself holds some.
+
+    **Usual cause.** A conversion from a format with fractions.
+
+    **What to do.** Round them, if one of these readers is used.
+    """
+    if dataset.format != "voc":
+        return None
+    corners = dataset.annotations.corners
+    wrong = (np.isfinite(corners) & (corners != np.floor(corners))).any(axis=1)
+    return annotations_found(wrong, "box has fractions of pixels", "boxes have fractions of pixels")
+
+
+def voc_optional_missing(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag VOC objects without pose, truncated or difficult.
+
+    **Why it matters.** The format allows it, but YOLOX, py-faster-rcnn and detectron2's evaluation look into them without asking and stop
+    with AttributeError.
+
+    **Usual cause.** An exporter that writes only names and boxes.
+
+    **What to do.** Add `<pose>Unspecified</pose>`, `<truncated>0</truncated>` and `<difficult>0</difficult>` for such readers.
+    """
+    wrong = dataset.annotations.has(Flag.NO_VOC_KEYS)
+    return annotations_found(wrong, "object lacks pose, truncated or difficult", "objects lack pose, truncated or difficult")
+
+
+def elements_unordered(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag VOC objects whose elements, or the corners of whose box, stand in another order than in VOC.
+
+    **Why it matters.** XML does not care, but scripts that read the fifth element of an object, or the four corners by position, exchange
+    them without a word.
+
+    **Usual cause.** Another exporter: Roboflow writes xmin, xmax, ymin, ymax.
+
+    **What to do.** Nothing, unless your reader goes by position.
+    """
+    wrong = dataset.annotations.has(Flag.OTHER_ORDER)
+    return annotations_found(wrong, "object has its elements in another order", "objects have their elements in another order")
+
+
+# YOLO ---------------------------------------------------------------------------------------------------------------
+
+
+def classes_count_from_one(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag YOLO labels whose class numbers run from 1 to the number of classes, instead of from 0.
+
+    **Why it matters.** Every object has the name of the class before it, and the last class does not exist: Ultralytics ignores its
+    images or stops with a CUDA assertion.
+
+    **Usual cause.** Category ids of COCO written as class numbers.
+
+    **What to do.** Subtract 1 from every class number.
+    """
+    numbers = dataset.annotations.class_id
+    if dataset.format != "yolo" or not len(numbers) or numbers.min() != 1 or numbers.max() != len(dataset.classes):
+        return None
+    last = numbers == len(dataset.classes)
+    return annotations_found(
+        last, "row has the number after the last class, and none has 0", "rows have the number after the last class, and none has 0"
+    )
+
+
+def _kinds_in_files(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count box rows and longer rows in each YOLO label file."""
+    table = dataset.annotations
+    boxed = table.geometry == Geometry.BOX
+    n = len(dataset.sources)
+    return np.bincount(table.source[boxed], minlength=n), np.bincount(table.source[~boxed], minlength=n)
+
+
+def rows_mixed(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag YOLO label files that hold both boxes and polygons (or poses).
+
+    **Why it matters.** Ultralytics up to 8.3 took a box row beside polygons for a polygon of two points, which gives a wrong box; later
+    versions ignore the image.
+
+    **Usual cause.** Objects drawn with different tools in one project.
+
+    **What to do.** Write the box as a polygon of its four corners, or all polygons as boxes.
+    """
+    if dataset.format != "yolo":
+        return None
+    boxes, longer = _kinds_in_files(dataset)
+    table = dataset.annotations
+    mixed = (boxes > 0) & (longer > 0)
+    boxed = table.geometry == Geometry.BOX
+    fewer = mixed[table.source] & (boxed == (2 * np.count_nonzero(boxed) <= len(boxed)))
+    return annotations_found(
+        fewer, "row is of another kind than the rest of its file", "rows are of another kind than the rest of their files"
+    )
+
+
+def task_mixed(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag a YOLO dataset in which some label files hold boxes and others polygons (or poses).
+
+    **Why it matters.** Ultralytics drops all polygons of the dataset as soon as the numbers of boxes and polygons differ, and says so only
+    in a warning.
+
+    **Usual cause.** A detection and a segmentation dataset put together.
+
+    **What to do.** Train on boxes only, or draw the missing polygons.
+    """
+    if dataset.format != "yolo":
+        return None
+    boxes, longer = _kinds_in_files(dataset)
+    only_boxes, only_longer = np.flatnonzero((boxes > 0) & (longer == 0)), np.flatnonzero((longer > 0) & (boxes == 0))
+    if not len(only_boxes) or not len(only_longer):
+        return None
+    fewer = only_boxes if len(only_boxes) <= len(only_longer) else only_longer
+    what = ("box", "boxes") if fewer is only_boxes else ("polygon", "polygons")
+    rows: Rows = np.sort(np.unique(dataset.annotations.source, return_index=True)[1][np.isin(np.unique(dataset.annotations.source), fewer)])
+    return annotations_found(rows, f"label file holds {what[0]} rows, unlike the others", f"label files hold {what[1]}, unlike the others")
