@@ -127,6 +127,7 @@ ProblemKind = Literal[
     "image-size-invalid",  # a declared width or height that is not a positive integer
     "label-orphan",
     "label-missing",  # a list names it, but no label record exists
+    "mask-missing",  # VOC: segmented, and no mask
     "coco-key-missing",  # no list of annotations or categories
     "lvis-fields-missing",
     "class-number-float",  # YOLO: 0.0 instead of 0

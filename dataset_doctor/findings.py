@@ -94,8 +94,8 @@ class Found:
     """What a check found: how many are wrong, in one sentence, and where.
 
     Give the places as rows of `annotations` or `images`, as finished `places`, or as the readers' `problems`; the audit turns
-    as many of them into places as the report shows. `field` is the member that a JSON pointer should end in. `severity` overrides the check's
-    own. `details` says more of each of `images`.
+    as many of them into places as the report shows. `field` is the member that a JSON pointer should end in. `severity`
+    overrides the check's own. `details` says more of each of `images`.
     """
 
     count: int

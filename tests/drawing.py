@@ -48,7 +48,7 @@ STATES = ("background", "unlabeled", "missing")
 
 def draw(text: str, **changes: object) -> tuple[Dataset, dict[str, set[int]]]:
     """Make the dataset that a text draws; the second value gives for each code the lines of the text that should be pointed at."""
-    header = {"format": "coco", "classes": "", "voc_origin": "", "task": "detect", "empty": "", "classes line": "", "sources": "", "ids": ""}
+    header = {"format": "coco", "classes": "", "voc_origin": "", "task": "detect", "empty": "", "classes line": "", "sources": "", "ids": "", "variant": "drawn"}
     images: list[dict[str, object]] = []
     boxes: list[dict[str, object]] = []
     wanted: dict[str, set[int]] = {}
@@ -204,7 +204,7 @@ def _dataset(header: dict[str, str], images: list, boxes: list, changes: dict) -
     annotations = Annotations(
         image=np.array([b["image"] for b in boxes], np.int32),
         class_index=np.array(index, np.int32),
-        class_id=np.array([numbers[row] if row in numbers else i if i >= 0 else 99 for row, i in enumerate(index)], np.int64),
+        class_id=np.array([numbers.get(row, i if i >= 0 else 99) for row, i in enumerate(index)], np.int64),
         corners=np.array([b["corners"] for b in boxes], float).reshape(-1, 4),
         area=np.array(areas, float),
         flags=np.array(flags, np.uint16),
@@ -228,7 +228,7 @@ def _dataset(header: dict[str, str], images: list, boxes: list, changes: dict) -
         position=np.array([i["line"] for i in images], np.int64),
     )
     given = {
-        "root": Path("/nowhere"), "format": header["format"], "variant": "drawn", "task": header["task"], "evidence": (),
+        "root": Path("/nowhere"), "format": header["format"], "variant": header["variant"], "task": header["task"], "evidence": (),
         "voc_origin": header["voc_origin"] or None, "classes": tuple(Class(name, i, above.get(name), place=declared) for i, name in zip(class_ids, names, strict=True)),
         "splits": tuple(splits), "split_spelling": tuple(splits), "sources": tuple(sources), "source_split": np.full(len(sources), -1, np.int16),
         "images": columns, "annotations": annotations, "problems": (),

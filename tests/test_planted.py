@@ -222,6 +222,7 @@ COCO_CASES = [
     ("mask-invalid", at(0, iscrowd=1, segmentation=full_mask | {"counts": [1.5, 5]}), "/annotations/0/segmentation"),
     ("mask-invalid", at(0, iscrowd=1, segmentation=full_mask | {"counts": f"b'{packed(full_mask['counts'])}'"}), "/annotations/0/segmentation"),
     ("mask-invalid", at(0, iscrowd=1, segmentation=full_mask | {"counts": packed(full_mask["counts"]) + "P"}), "/annotations/0/segmentation"),
+    ("mask-invalid", at(0, iscrowd=1, segmentation={"size": [480, 640]}), "/annotations/0/segmentation"),
     ("mask-invalid", at(0, iscrowd=1, segmentation=full_mask | {"size": "480x640"}), "/annotations/0/segmentation"),
     ("mask-invalid", at(0, iscrowd=1, segmentation=full_mask | {"counts": "oooooooooooooooooooooo0"}), "/annotations/0/segmentation"),
     ("keypoints-length", both(with_pose, at(0, keypoints=POSE[:8])), "/annotations/0/keypoints"),
@@ -378,6 +379,7 @@ VOC_CASES = [
     ("image-size-invalid", swap(FIRST, "<width>640<", "<width>0<"), FIRST),
     ("image-size-mismatch", swap(FIRST, "<width>640<", "<width>641<"), FIRST),
     ("image-size-swapped", swap(FIRST, "<width>640</width>\n\t\t<height>480<", "<width>480</width>\n\t\t<height>640<"), FIRST),
+    ("mask-missing", swap(FIRST, "<segmented>0", "<segmented>1"), f"{FIRST}:9"),
     ("label-unreadable", swap(FIRST, "<width>640</width>", "<width>640"), f"{FIRST}:8"),
 ]  # fmt: skip
 
@@ -435,7 +437,9 @@ def pose_row(number: int, name: int, box: tuple[float, float, float, float]) -> 
     return yolo_row(number, name, box).strip() + f" {points}\n"
 
 
-def write_yolo(root: Path, change: Callable[[Texts], Any], row: Callable[[int, int, tuple[float, float, float, float]], str] = yolo_row) -> Path:
+def write_yolo(
+    root: Path, change: Callable[[Texts], Any], row: Callable[[int, int, tuple[float, float, float, float]], str] = yolo_row
+) -> Path:
     texts = {"data.yaml": "train: images/train\nval: images/train\nnc: 2\nnames: [cat, dog]\n"}
     for number, (x, y, w, h) in enumerate(BOXES):
         texts[f"labels/train/img_{number}.txt"] = row(number, 0, (x, y, w, h)) + row(number, 1, (x + 55, y + 35, w / 2, h / 2))
@@ -553,7 +557,9 @@ YOLO_TWINS = {
 
 
 @pytest.mark.parametrize(("row", "change"), YOLO_TWINS.values(), ids=YOLO_TWINS)
-def test_unusual_and_harmless_yolo_dataset_gives_no_warning(row: Callable[..., str], change: Callable[[Texts], Any], tmp_path: Path) -> None:
+def test_unusual_and_harmless_yolo_dataset_gives_no_warning(
+    row: Callable[..., str], change: Callable[[Texts], Any], tmp_path: Path
+) -> None:
     """What is only unusual is at most information."""
     assert serious(findings_of(write_yolo(tmp_path, change, row))) == []
 

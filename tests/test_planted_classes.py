@@ -398,3 +398,14 @@ def test_a_line_break_in_a_file_name_is_unsafe(tmp_path: Path) -> None:
     picture(root / "images/val/a\nb.png")
 
     assert findings(root)["name-unsafe"].count == 1
+
+
+def test_a_person_is_named_in_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
+    """Latin-1 in a COCO file: the name is found, with its line and without a pointer."""
+    root = coco(tmp_path, lambda ds: ds["train"]["info"].update(contributor="ann@example.org, Koeln"))
+    path = root / JSON.format("train")
+    path.write_bytes(path.read_bytes().replace(b"Koeln", b"K\xf6ln"))
+
+    place = findings(root)["personal-data"].locations[0]
+
+    assert (place.file, place.line, place.pointer) == (JSON.format("train"), 3, None)

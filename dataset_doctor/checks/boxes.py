@@ -76,7 +76,9 @@ def box_tiny(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Look at some of them. Delete those that show nothing; train with a larger input or on tiles if they are real.
     """
     boxes, _ = sized_boxes(dataset)
-    rows = np.flatnonzero(boxes.min(axis=1, initial=np.inf) < TINY_PX)
+    # What has no area as written is box-degenerate's, however VOC counts.
+    has_area = (widths_heights(dataset.annotations.corners) > 0).all(axis=1)
+    rows = np.flatnonzero((boxes.min(axis=1, initial=np.inf) < TINY_PX) & has_area)
     many = len(rows) >= max(LARGE_NUMBER, LARGE_SHARE * len(boxes))
     return annotations_found(
         rows,
@@ -244,19 +246,19 @@ def boxes_all_alike(dataset: Dataset, facts: Facts) -> Found | None:
     scale = dataset.sizes[table.image] if dataset.format == "yolo" else np.ones((len(table), 2))
     scale[np.isnan(scale)] = 1
     rows = np.flatnonzero(np.isfinite(table.corners).all(axis=1))
-    if len(np.unique(table.image[rows])) < ALIKE_IMAGES:
+    images = int(np.count_nonzero(np.bincount(table.image[rows], minlength=dataset.n_images)))
+    if images < ALIKE_IMAGES:
         return None
     place = np.round(table.corners[rows] / np.concatenate([scale, scale], axis=1)[rows] * 1e4).astype(np.int64)
     key = mixed(table.class_index[rows], *place.T)
-    # Once an image is enough.
-    pairs = np.unique(np.stack([key, table.image[rows].astype(np.uint64)], axis=1), axis=0)[:, 0]
-    values, images = np.unique(pairs, return_counts=True)
-    if 2 * images.max() <= len(np.unique(table.image[rows])):
-        return None
-    wrong = rows[key == values[images.argmax()]]
-    return annotations_found(
-        wrong, "box is at one and the same place", f"boxes in {images.max():,} images are at one and the same place", "bbox"
-    )
+    values, times = np.unique(key, return_counts=True)
+    for value in values[2 * times > images]:
+        alike = rows[key == value]
+        holding = len(np.unique(table.image[alike]))
+        if 2 * holding > images:
+            what = f"boxes in {holding:,} of {images:,} images are at one and the same place"
+            return annotations_found(alike, "box is at one and the same place", what, "bbox")
+    return None
 
 
 def mixed(*columns: NDArray[Any]) -> NDArray[np.uint64]:

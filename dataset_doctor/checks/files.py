@@ -456,3 +456,15 @@ def keypoint_shape_missing(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Add `kpt_shape: [number of keypoints, 2 or 3]`, and `flip_idx` for left and right.
     """
     return reported(facts, "keypoint-shape-missing", "pose dataset has no kpt_shape", "pose datasets have no kpt_shape")
+
+
+def mask_missing(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag VOC files that say the picture is segmented, where there is no mask of it.
+
+    **Why it matters.** Detection is not concerned. A trainer of masks that goes by `segmented` stops with FileNotFoundError.
+
+    **Usual cause.** A copy without the folders SegmentationClass and SegmentationObject, or a template with `<segmented>1</segmented>`.
+
+    **What to do.** Nothing for detection; else bring the masks back, or set `segmented` to 0.
+    """
+    return reported(facts, "mask-missing", "picture is called segmented and has no mask", "pictures are called segmented and have no mask")

@@ -87,3 +87,20 @@ def image_too_small(dataset: Dataset, facts: Facts) -> Found | None:
     return images_found(
         (side > 0) & (side < SMALLEST_SIDE), "image is less than 10 px wide or high", "images are less than 10 px wide or high"
     )
+
+
+def image_not_jpg(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images of a VOC dataset with lists in ImageSets whose names do not end in `.jpg`.
+
+    **Why it matters.** Its lists hold names without an ending, and torchvision, detectron2 and MMDetection add `.jpg`: they stop with
+    FileNotFoundError.
+
+    **Usual cause.** PNG files put into VOC's folders, or `.JPG` and `.jpeg` from cameras.
+
+    **What to do.** Convert or rename the files, or use a reader that finds other endings.
+    """
+    if dataset.format != "voc" or dataset.variant != "devkit":
+        return None
+    images = dataset.images
+    other = np.fromiter([not name.endswith(".jpg") for name in images.file_name.tolist()], bool, len(images))
+    return images_found(other & images.has_file, "image of a VOC list does not end in .jpg", "images of VOC lists do not end in .jpg")

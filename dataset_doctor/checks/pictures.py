@@ -323,7 +323,8 @@ def image_grey_among_colour(dataset: Dataset, facts: Facts) -> Found | None:
     pixels = facts.pixels
     if pixels is None:
         return None
-    grey = pixels.colourfulness < GREY_COLOURFULNESS
+    # A single colour, as of a blank page, is image-low-information.
+    grey = (pixels.colourfulness < GREY_COLOURFULNESS) & ~pixels.is_flat
     measured = np.isfinite(pixels.colourfulness).sum()
     if measured < ENOUGH or grey.sum() > USUAL_SHARE * measured:
         return None

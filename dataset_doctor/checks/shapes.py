@@ -195,7 +195,7 @@ def mask_length_wrong(dataset: Dataset, facts: Facts) -> Found | None:
     if shapes is None:
         return None
     pixels = shapes.mask_size.clip(0, LARGEST_SIDE).prod(axis=1)
-    wrong = (shapes.mask_sum >= 0) & (shapes.mask_sum != pixels)
+    wrong = (shapes.mask_sum >= 0) & (shapes.mask_sum != pixels) & ~shapes.has(Flaw.MASK_INVALID)
     return annotations_found(wrong, "mask does not add up to its size", "masks do not add up to their sizes", "segmentation/counts")
 
 

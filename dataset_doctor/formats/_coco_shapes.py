@@ -229,8 +229,10 @@ def _segmentation(value: Any) -> tuple[list[list[float]] | _Mask | None, int]:
         if sized := isinstance(size, list) and len(size) == 2 and all(type(side) is int and abs(side) < 2**62 for side in size):
             whole = (size[0], size[1])
         countable = isinstance(counts, str) or (isinstance(counts, list) and all(type(run) is int and abs(run) < 2**62 for run in counts))
-        return _Mask(whole, counts if countable else []), Flaw.MASK_INVALID if not countable or not sized else 0
-    return None, Flaw.EMPTY if value in ("", {}) else Flaw.MALFORMED
+        return _Mask(whole, counts if countable else [-1]), Flaw.MASK_INVALID if not countable or not sized else 0
+    if value in ("", {}):
+        return None, Flaw.EMPTY
+    return None, Flaw.MASK_INVALID if isinstance(value, dict) else Flaw.MALFORMED
 
 
 # Measuring ----------------------------------------------------------------------------------------------------------

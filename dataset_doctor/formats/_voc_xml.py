@@ -221,6 +221,7 @@ _DOCUMENT: dict[str, _Node] = {
         "object": _OBJECT,
     }
 }
+_SEGMENTED = "<segmented>1<"
 _TRUE = frozenset({"1", "true", "yes"})
 
 _DECLARED = re.compile(rb"""\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
@@ -290,6 +291,8 @@ class _Reader:
                 if what not in self.persons:
                     self.persons.add(what)
                     self.problem("personal-data", text.count("\n", 0, at) + 1, what)
+            if _SEGMENTED in text:
+                self.problem("mask-missing", text.count("\n", 0, text.index(_SEGMENTED)) + 1, "segmented is 1, and there is no mask")
             if unusual:
                 self.problem("text-encoding", None, unusual)
             elif self.scan_plain(text):

@@ -239,9 +239,10 @@ def _flaws(values: NDArray[np.float64], first: NDArray[np.intp], count: NDArray[
     if len(quads):
         points = values[first[quads][:, None] + np.arange(1, 9)].reshape(-1, 4, 2)
         flaws[quads[crossing(points[:, :, 0], points[:, :, 1])]] |= np.uint16(Flaw.CROSSING)
-        side = np.roll(points, -1, axis=1) - points
-        length = np.hypot(side[:, :, 0], side[:, :, 1])
-        gap = np.hypot(*(side[:, 0] + side[:, 2]).T)
+        with np.errstate(over="ignore", invalid="ignore"):
+            side = np.roll(points, -1, axis=1) - points
+            length = np.hypot(side[:, :, 0], side[:, :, 1])
+            gap = np.hypot(*(side[:, 0] + side[:, 2]).T)
         flaws[quads[gap > 0.02 * length.max(axis=1)]] |= np.uint16(Flaw.NOT_RECTANGULAR)
     return flaws
 

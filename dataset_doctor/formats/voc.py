@@ -189,9 +189,15 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
     problems = list(pairs.problems)
     table = _table(tree, xmls, records, pairs, problems)
     class_names, class_places = _class_order(tree, candidate, classes, {name.strip() for name in records.names}, problems)
+    # A detection copy of a segmented dataset has no mask at all, and nobody misses them.
+    segmented = [problem.file for problem in records.problems if problem.kind == "mask-missing"]
+    masked = {file for file in segmented if _has_mask(tree, xmls[file])}
+    masks_matter = bool(masked) or 2 * len(segmented) <= len(xmls)
     persons: set[str] = set()
     for problem in records.problems:
         image = table.image_of_file[problem.file]
+        if problem.kind == "mask-missing" and (problem.file in masked or not masks_matter):
+            continue
         if problem.kind == "personal-data":
             if problem.text in persons:
                 continue
@@ -238,6 +244,14 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
         annotations=annotations,
         problems=tuple(sorted(problems, key=lambda p: (p.place.file or p.place.image or "", p.place.line or 0))),
     )
+
+
+def _has_mask(tree: Tree, xml: str) -> bool:
+    """Tell whether a picture has a mask of classes or objects where VOC keeps them, or beside its XML file."""
+    folder, stem = posixpath.split(posixpath.splitext(xml)[0])
+    home = posixpath.dirname(folder) if is_annotation_folder(folder) else folder
+    places = ("SegmentationClass", "SegmentationObject", "SegmentationClassPNG", "masks")
+    return any(posixpath.join(home, place, f"{stem}.png") in tree.known for place in places)
 
 
 def _unmatched(table: _Table, images: Images, xml_of_row: Sequence[str | None], listed: NDArray[np.bool_] | None) -> list[Problem]:

@@ -226,7 +226,8 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
     by_hull = is_long & (long_rows != Geometry.POSE)
     scale = np.stack([file_width[image], file_height[image]], axis=1).astype(np.float64)
     scale[(scale <= 0).any(axis=1)] = 1.0
-    corners = np.where(by_hull[:, None], rows.hull[at], rows.box[at]) * np.concatenate([scale, scale], axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        corners = np.where(by_hull[:, None], rows.hull[at], rows.box[at]) * np.concatenate([scale, scale], axis=1)
     geometry = np.where(is_long, np.uint8(long_rows), np.uint8(Geometry.BOX))
     if long_rows == Geometry.OBB:
         geometry[is_long & (rows.n[at] > 10)] = Geometry.POLYGON
