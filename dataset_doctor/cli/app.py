@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import sys
 from datetime import date
 from enum import Enum
@@ -215,6 +216,38 @@ def explain(
         show_check(find_check(code))
 
 
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    format: Annotated[FormatChoice, typer.Option("--format", help="How the pictures are labelled.")] = "coco",
+    force: Annotated[bool, typer.Option("--force", help="Replace the folder of an earlier demonstration.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")] = False,
+    json: JsonOption = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Write a small made-up dataset: as it should be, and with one planted defect a check.
+
+    OUT/all holds all defects that can live together; those that concern a dataset as a whole have one each, called after the check.
+    README.txt lists what is planted where.
+
+    Example: dataset-doctor demo park && dataset-doctor audit park/all
+    """
+    import json as codec
+
+    from dataset_doctor import demo as demonstrations
+    from dataset_doctor.report.text import encodable, printable
+
+    demonstrations.check_place(out, force=force)
+    made = demonstrations.make(format)
+    if not dry_run:
+        demonstrations.write(made, out, force=force)
+    if json:
+        sys.stdout.write(codec.dumps(made.to_dict(), indent=2) + "\n")
+    else:
+        lines = (printable(line) for line in made.summary(str(out), written=not dry_run))
+        sys.stdout.write("".join(f"{encodable(line, sys.stdout.encoding)}\n" for line in lines))
+
+
 def _codes(values: list[str]) -> list[str]:
     return [code.strip() for value in values for code in value.split(",") if code.strip()]
 
@@ -328,6 +361,9 @@ def _usage(error: Any) -> tuple[str, str]:
     name = getattr(getattr(error, "param", None), "name", None) or ""
     if context and settings and name in settings.defaults and not _from_command_line(context, name):
         return f"{settings.path}: {message}", ""
+    if choice := re.search(r"'(--[\w-]+)'.*'(.*)' is not one of (.+)", message):
+        option, word, listed = choice.groups()
+        return f"{word} is not a value of {option}.", did_you_mean(word, re.findall(r"'([^']+)'", listed))
     return message, f"See {context.command_path} --help." if context else ""
 
 
