@@ -16,7 +16,7 @@ import numpy as np
 from dataset_doctor.checks import CHECKS
 from dataset_doctor.dataset import NO_ID, NO_SOURCE, Dataset, Place, Rows, Shapes
 from dataset_doctor.findings import POLICIES, Check, Described, Facts, Finding, Found, NotRun, Policy, Report, Run
-from dataset_doctor.formats import read_shapes
+from dataset_doctor.formats import begin_shapes
 from dataset_doctor.pixels import Duplicates, Pixels
 from dataset_doctor.recommend import recommend
 from dataset_doctor.statistics import statistics
@@ -51,30 +51,43 @@ def audit(
     begun = time.perf_counter()
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     policy = policy or POLICIES["none" if dataset.format == "folder" else "detector"]
-    if shapes is None and any(check.needs_shapes for check in checks):
-        shapes = read_shapes(dataset)
-    facts = Facts(statistics(dataset), policy, shapes, pixels, duplicates)
+    # Shapes are measured by other processes where they are many; what does not need them is done meanwhile.
+    wanted = shapes is None and any(check.needs_shapes for check in checks)
+    pending = begin_shapes(dataset) if wanted else lambda: shapes
+    facts = Facts(statistics(dataset), policy, pixels=pixels, duplicates=duplicates)
+    identity = fingerprint(dataset)
+    runnable = [check for check in checks if pixels is not None or not check.needs_pixels]
+    results = _run([check for check in runnable if not check.needs_shapes], dataset, facts)
+    facts = dataclasses.replace(facts, shapes=pending())
+    results |= _run([check for check in runnable if check.needs_shapes], dataset, facts)
     findings, not_run = [], []
-    for check in checks:
-        if check.needs_pixels and pixels is None:
-            continue
-        try:
-            with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are findings, not surprises
-                found = check.run(dataset, facts)
-        except MemoryError:
-            not_run.append(NotRun(check.code, "not enough memory"))
-            continue
-        if found is not None:
-            findings.append(_finding(check, found, dataset, locations))
+    for check in runnable:
+        result = results[check.code]
+        if isinstance(result, NotRun):
+            not_run.append(result)
+        elif result is not None:
+            findings.append(_finding(check, result, dataset, locations))
     return Report(
         version=_version(),
-        dataset=Described(dataset.format, dataset.variant, dataset.task, dataset.evidence, dataset.voc_origin, fingerprint(dataset)),
+        dataset=Described(dataset.format, dataset.variant, dataset.task, dataset.evidence, dataset.voc_origin, identity),
         statistics=facts.statistics,
         findings=tuple(findings),
         recommendations=recommend(dataset, facts, findings),
         not_run=tuple(not_run),
         run=Run(started, round(time.perf_counter() - begun, 3), str(dataset.root), platform.node(), dict(options or {})),
     )
+
+
+def _run(checks: Sequence[Check], dataset: Dataset, facts: Facts) -> dict[str, Found | NotRun | None]:
+    """Run checks; give what each found under its code."""
+    results: dict[str, Found | NotRun | None] = {}
+    for check in checks:
+        try:
+            with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are findings, not surprises
+                results[check.code] = check.run(dataset, facts)
+        except MemoryError:
+            results[check.code] = NotRun(check.code, "not enough memory")
+    return results
 
 
 def _version() -> str:

@@ -21,13 +21,14 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.geometry import Boxes
+from dataset_doctor.geometry import Boxes, overshoot
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -371,7 +372,7 @@ def no_annotations() -> Annotations:
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Images, annotations and classes as columns, with what could not become one.
 
@@ -430,7 +431,7 @@ class Dataset:
         """The names of the classes, in class order."""
         return tuple(c.name for c in self.classes)
 
-    @property
+    @cached_property
     def boxes(self) -> Boxes:
         """Boxes (n, 4) as xyxy, float64, absolute pixels, 0-based and half-open."""
         shift = {"1-based": [-1.0, -1.0, 0.0, 0.0], "unknown": [-1.0, -1.0, 0.0, 0.0], "0-based": [0.0, 0.0, 1.0, 1.0]}
@@ -439,16 +440,31 @@ class Dataset:
             return shifted
         return self.annotations.corners
 
-    @property
+    @cached_property
     def sizes(self) -> NDArray[np.float64]:
         """Width and height of each image (n, 2): what the labels declare where they do, else the file's; NaN where neither is known."""
         declared = np.stack([self.images.width, self.images.height], axis=1).astype(np.float64)
         actual = np.stack([self.images.file_width, self.images.file_height], axis=1).astype(np.float64)
         sizes = np.where((declared > 0).all(axis=1, keepdims=True), declared, actual)
         sizes[(sizes <= 0).any(axis=1)] = np.nan
+        sizes.flags.writeable = False
         return sizes
 
-    @property
+    @cached_property
+    def annotation_sizes(self) -> NDArray[np.float64]:
+        """Width and height of each annotation's image (n, 2), as `sizes`."""
+        per_annotation: NDArray[np.float64] = self.sizes[self.annotations.image]
+        per_annotation.flags.writeable = False
+        return per_annotation
+
+    @cached_property
+    def overshoot_px(self) -> NDArray[np.float64]:
+        """How far each box, as written, leaves its image; negative well inside, NaN where no box or no size is known."""
+        excess = overshoot(self.annotations.corners, self.annotation_sizes)
+        excess.flags.writeable = False
+        return excess
+
+    @cached_property
     def is_instance(self) -> NDArray[np.bool_]:
         """Tell for each annotation whether it is an instance: neither a crowd region nor ignored."""
         return ~self.annotations.has(Flag.CROWD | Flag.IGNORE)

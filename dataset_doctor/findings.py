@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from dataset_doctor.dataset import Dataset, FormatName, Place, Problem, Rows, Shapes
 from dataset_doctor.pixels import Duplicates, Pixels
@@ -15,6 +15,9 @@ from dataset_doctor.statistics import Statistics
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+Made = TypeVar("Made")
 
 
 class Severity(Enum):
@@ -87,6 +90,14 @@ class Facts:
     shapes: Shapes | None = None
     pixels: Pixels | None = None
     duplicates: Duplicates | None = None
+    _made: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, name: str, make: Callable[[], Made]) -> Made:
+        """Make what several checks need when the first of them asks, and give the same to the others."""
+        if name not in self._made:
+            self._made[name] = make()
+        made: Made = self._made[name]
+        return made
 
 
 @dataclass(frozen=True, slots=True)

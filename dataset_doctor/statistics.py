@@ -6,13 +6,13 @@ Every figure follows the counting rules of the report format (docs/reference/rep
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.dataset import Dataset, Flag, LabelState, Problem, ProblemKind
+from dataset_doctor.dataset import Dataset, Flag, LabelState, Problem, ProblemKind, take
 from dataset_doctor.geometry import widths_heights
 
 if TYPE_CHECKING:
@@ -333,13 +333,11 @@ def _classes(dataset: Dataset, counts: sparse.csr_array[Any]) -> tuple[ClassRow,
     instances = np.asarray(counts.sum(axis=0)).ravel()
     images = np.bincount(counts.indices, minlength=k)
     split_instances, split_images = np.zeros((s, k), np.int64), np.zeros((s, k), np.int64)
-    countable = dataset.is_instance & (dataset.annotations.class_index >= 0)
+    apart = bool((dataset.images.in_split.sum(axis=1) == 1).all())
     for split in range(s):
-        chosen = countable & dataset.annotations_in_split(split)
-        class_index = dataset.annotations.class_index[chosen].astype(np.int64)
-        split_instances[split] = np.bincount(class_index, minlength=k)
-        held = np.unique(dataset.annotations.image[chosen] * np.int64(max(k, 1)) + class_index)
-        split_images[split] = np.bincount(held % max(k, 1), minlength=k)[:k]
+        of_split = counts[dataset.images.in_split[:, split]] if apart else _counts_of(dataset, split)
+        split_instances[split] = np.asarray(of_split.sum(axis=0)).ravel()
+        split_images[split] = np.bincount(of_split.indices, minlength=k)
     grouped_by = split_images[dataset.splits.index("train")] if "train" in dataset.splits else images
     total = int(instances.sum())
     rows = []
@@ -351,6 +349,12 @@ def _classes(dataset: Dataset, counts: sparse.csr_array[Any]) -> tuple[ClassRow,
         in_splits = tuple(ClassCount(int(split_images[i, c]), int(split_instances[i, c])) for i in range(s))
         rows.append(ClassRow(c, described.id, described.name, int(images[c]), n, n / total if total else 0.0, group, in_splits))
     return tuple(rows)
+
+
+def _counts_of(dataset: Dataset, split: int) -> sparse.csr_array[Any]:
+    """Count instances, images × classes, by the records of one split alone: an image in two splits may have other records in each."""
+    chosen = dataset.annotations_in_split(split)
+    return replace(dataset, annotations=take(dataset.annotations, chosen)).counts()
 
 
 def _splits(dataset: Dataset) -> tuple[SplitRow, ...]:
@@ -430,9 +434,9 @@ def _resolution(dataset: Dataset) -> Resolution:
 
 def _sizes(wh: NDArray[np.float64]) -> tuple[SizeCount, ...]:
     """Count sizes, the most frequent first."""
-    sizes, images = np.unique(wh, axis=0, return_counts=True)
+    sizes, images = _unique_pairs(wh.astype(np.int64))
     if len(sizes) > SIZES_COUNTED:
-        sizes, images = np.unique(np.rint(2 ** (np.rint(np.log2(wh) * 8) / 8)), axis=0, return_counts=True)
+        sizes, images = _unique_pairs(np.rint(2 ** (np.rint(np.log2(wh) * 8) / 8)).astype(np.int64))
     order = np.argsort(-images, kind="stable")
     return tuple(SizeCount(int(w), int(h), n) for (w, h), n in zip(sizes[order].tolist(), images[order].tolist(), strict=True))
 
@@ -441,8 +445,7 @@ def _boxes(dataset: Dataset) -> Boxes:
     instance = dataset.is_instance
     per_image = np.bincount(dataset.annotations.image[instance], minlength=dataset.n_images)
     usable = instance & np.isfinite(dataset.annotations.corners).all(axis=1)
-    boxes = dataset.boxes[usable]
-    sizes = dataset.sizes[dataset.annotations.image[usable]]
+    boxes, sizes = dataset.boxes[usable], dataset.annotation_sizes[usable]
     in_pixels = ~np.isnan(sizes[:, 0]) if dataset.format == "yolo" else np.ones(len(boxes), bool)
     wh = np.maximum(widths_heights(boxes), 0)
     area = wh[:, 0] * wh[:, 1]
@@ -471,9 +474,16 @@ def _shapes(wh: NDArray[np.float64]) -> tuple[ShapeCount, ...]:
     wh = np.clip(wh, 1e-9, 1e9)
     side = np.clip(np.sqrt(wh[:, 0] * wh[:, 1]), 1.0, SIDE_LIMIT_PX)
     aspect = np.clip(wh[:, 0] / wh[:, 1], 1 / ASPECT_LIMIT, ASPECT_LIMIT)
-    cells, boxes = np.unique(np.floor(np.log2(np.stack([side, aspect], axis=1)) * 2).astype(np.int64), axis=0, return_counts=True)
+    cells, boxes = _unique_pairs(np.floor(np.log2(np.stack([side, aspect], axis=1)) * 2).astype(np.int64))
     lower = (2 ** (cells / 2)).round(4)
     return tuple(ShapeCount(side, aspect, n) for (side, aspect), n in zip(lower.tolist(), boxes.tolist(), strict=True))
+
+
+def _unique_pairs(pairs: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count equal rows of two integers below 2³¹ in size, sorted; ten times as fast as np.unique by rows."""
+    packed, counts = np.unique((pairs[:, 0] << 32) + pairs[:, 1], return_counts=True)
+    second = ((packed + 2**31) & 0xFFFFFFFF) - 2**31
+    return np.stack([(packed - second) >> 32, second], axis=1), counts
 
 
 def _heatmap(centres: NDArray[np.float64]) -> tuple[tuple[int, ...], ...]:

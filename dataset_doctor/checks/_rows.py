@@ -35,7 +35,7 @@ def images_found(wrong: Wrong, one: str, many: str, field: str = "", *, severity
 
 def sized_boxes(dataset: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Give width and height of each annotation's box and of its image, (n, 2) each, in pixels; NaN where unknown, or without area."""
-    images = dataset.sizes[dataset.annotations.image]
+    images = dataset.annotation_sizes
     boxes = widths_heights(dataset.boxes)
     boxes[~(boxes > 0).all(axis=1)] = np.nan
     if dataset.format == "yolo":

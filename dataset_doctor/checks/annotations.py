@@ -6,7 +6,6 @@ import numpy as np
 
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.findings import Facts, Found, Severity, plural
-from dataset_doctor.geometry import overshoot
 
 OUTSIDE_PX = 1.0
 """A box that leaves its image by more than this is outside; a smaller excess is rounding."""
@@ -35,13 +34,6 @@ def box_degenerate(dataset: Dataset, facts: Facts) -> Found | None:
     return Found(len(rows), f"{how_many} no area{extra}", annotations=rows, field="bbox")
 
 
-def _excess(dataset: Dataset) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], np.ndarray[tuple[int], np.dtype[np.float64]]]:
-    """How far each box leaves its image, in pixels, and as a share of the image's longer side; NaN where there is no size."""
-    sizes = dataset.sizes[dataset.annotations.image]
-    excess = overshoot(dataset.annotations.corners, sizes)
-    return excess, excess / sizes.max(axis=1)
-
-
 def box_outside_image(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag boxes that leave their image by more than 1 pixel, boxes that lie outside altogether included.
 
@@ -54,7 +46,8 @@ def box_outside_image(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Open two of the listed images with their boxes. If all boxes are off, find the cause and convert again; clip single
     boxes only when the visible part is what the box should show.
     """
-    excess, share = _excess(dataset)
+    excess = dataset.overshoot_px
+    share = excess / dataset.annotation_sizes.max(axis=1)
     rows = np.flatnonzero(excess > OUTSIDE_PX)
     if not len(rows):
         return None
@@ -75,7 +68,7 @@ def box_edge_excess(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Nothing for most trainers; clip the boxes to the image if yours is strict.
     """
-    excess, _ = _excess(dataset)
+    excess = dataset.overshoot_px
     # Below a millionth of a pixel it is the arithmetic of reading, not the label.
     rows = np.flatnonzero((excess > 1e-6) & (excess <= OUTSIDE_PX))
     if not len(rows):

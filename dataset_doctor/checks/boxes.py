@@ -152,7 +152,7 @@ def boxes_look_xyxy(dataset: Dataset, facts: Facts) -> Found | None:
         return None
     corners, source = dataset.annotations.corners, dataset.annotations.source
     size = widths_heights(corners)
-    images = dataset.sizes[dataset.annotations.image]
+    images = dataset.annotation_sizes
     usable = (size > 0).all(axis=1)
     ordered = usable & (size > corners[:, :2]).all(axis=1)
     inside = ordered & ~(size > images + 1).any(axis=1)
@@ -181,7 +181,7 @@ def boxes_look_normalized(dataset: Dataset, facts: Facts) -> Found | None:
     if dataset.format not in ("coco", "voc"):
         return None
     corners = dataset.annotations.corners
-    images = dataset.sizes[dataset.annotations.image]
+    images = dataset.annotation_sizes
     small = (np.abs(corners) <= 1.01).all(axis=1) & (widths_heights(corners) > 0).all(axis=1)
     wrong = small & (corners != np.floor(corners)).any(axis=1) & ~(images < 4).any(axis=1)
     return annotations_found(wrong, "box is given as shares of the image", "boxes are given as shares of the image", "bbox")
@@ -189,8 +189,7 @@ def boxes_look_normalized(dataset: Dataset, facts: Facts) -> Found | None:
 
 def _as_shares(dataset: Dataset) -> NDArray[np.float64]:
     """Give centre and size of each YOLO box as the label file writes them, (n, 4)."""
-    scale = dataset.sizes[dataset.annotations.image]
-    scale[np.isnan(scale)] = 1
+    scale = np.nan_to_num(dataset.annotation_sizes, nan=1.0)
     corners = dataset.annotations.corners
     return np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2 / scale, widths_heights(corners) / scale], axis=1)
 

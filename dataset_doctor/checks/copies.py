@@ -121,6 +121,6 @@ def _same_boxes(boxes: NDArray[np.float64], class_index: NDArray[np.int32], one:
         a, b = (x[np.isfinite(x).all(axis=1)] for x in (a, b))
         if len(a) != len(b):
             return False
-        if len(a) and max(KDTree(x).query(y, p=np.inf)[0].max() for x, y in ((a, b), (b, a))) > tolerance:
+        if len(a) and max(np.max(KDTree(x).query(y, p=np.inf)[0]) for x, y in ((a, b), (b, a))) > tolerance:
             return False
     return True

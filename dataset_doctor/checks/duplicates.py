@@ -29,7 +29,9 @@ def annotation_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Delete the copies.
     """
-    return annotations_found(_repeats(dataset, facts), "record repeats an earlier one", "records repeat earlier ones")
+    return annotations_found(
+        facts.once("repeats", lambda: _repeats(dataset, facts)), "record repeats an earlier one", "records repeat earlier ones"
+    )
 
 
 def _repeats(dataset: Dataset, facts: Facts) -> Rows:
@@ -60,9 +62,9 @@ def annotation_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Keep the better one of each pair.
     """
-    one, other = near_pairs(dataset)
+    one, other = facts.once("near pairs", lambda: near_pairs(dataset))
     same = dataset.annotations.class_index[one] == dataset.annotations.class_index[other]
-    copies = _repeats(dataset, facts)
+    copies = facts.once("repeats", lambda: _repeats(dataset, facts))
     rows = np.setdiff1d(np.maximum(one, other)[same], copies)
     return annotations_found(rows, "box is nearly the same as an earlier one", "boxes are nearly the same as earlier ones", "bbox")
 
@@ -76,7 +78,7 @@ def annotation_class_conflict(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Decide which class is right. Where both are (a class and its group, as in LVIS), nothing.
     """
-    one, other = near_pairs(dataset)
+    one, other = facts.once("near pairs", lambda: near_pairs(dataset))
     differs = dataset.annotations.class_index[one] != dataset.annotations.class_index[other]
     rows = np.unique(np.concatenate([one[differs], other[differs]]))
     several = Severity.INFO if dataset.variant == "lvis" else None

@@ -84,7 +84,7 @@ def polygon_malformed(dataset: Dataset, facts: Facts) -> Found | None:
     shapes = facts.shapes
     if shapes is None:
         return None
-    limit = ABSURD * dataset.sizes[dataset.annotations.image].max(axis=1)
+    limit = ABSURD * dataset.annotation_sizes.max(axis=1)
     absurd = np.abs(shapes.extent).max(axis=1, initial=0) > limit
     wrong = shapes.has(Flaw.MALFORMED) | absurd
     return annotations_found(wrong, "polygon cannot be drawn", "polygons cannot be drawn", "segmentation")
@@ -120,7 +120,7 @@ def polygon_outside(dataset: Dataset, facts: Facts) -> Found | None:
     shapes = facts.shapes
     if shapes is None or dataset.format != "coco":
         return None
-    wrong = (overshoot(shapes.extent, dataset.sizes[dataset.annotations.image]) > OUTSIDE_PX) & (shapes.rings > 0)
+    wrong = (overshoot(shapes.extent, dataset.annotation_sizes) > OUTSIDE_PX) & (shapes.rings > 0)
     return annotations_found(wrong, "polygon leaves its image", "polygons leave their image", "segmentation")
 
 
@@ -175,7 +175,7 @@ def mask_size_differs(dataset: Dataset, facts: Facts) -> Found | None:
     shapes = facts.shapes
     if shapes is None:
         return None
-    images = dataset.sizes[dataset.annotations.image]
+    images = dataset.annotation_sizes
     declared = (shapes.mask_size > 0).all(axis=1)
     wrong = declared & ~np.isnan(images[:, 0]) & (shapes.mask_size != images).any(axis=1)
     return annotations_found(wrong, "mask has another size than its image", "masks have other sizes than their images", "segmentation/size")

@@ -13,7 +13,7 @@ from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, 
 from dataset_doctor.formats import _coco_shapes, _yolo_shapes, coco, folder, voc, yolo
 from dataset_doctor.formats._files import Candidate, Progress, Tree, Unreadable, decode, join_trees, read_regular, silent, suffix, walk
 
-__all__ = ["FORMATS", "Format", "read", "read_shapes", "recognise"]
+__all__ = ["FORMATS", "Format", "begin_shapes", "read", "read_shapes", "recognise"]
 
 
 class Format(Protocol):
@@ -31,7 +31,7 @@ class Format(Protocol):
 
 FORMATS: dict[FormatName, Format] = {"coco": coco, "voc": voc, "yolo": yolo, "folder": folder}
 
-SHAPES: dict[FormatName, Callable[[Dataset, Progress], Shapes]] = {"coco": _coco_shapes.shapes, "yolo": _yolo_shapes.shapes}
+SHAPES: dict[FormatName, Callable[[Dataset, Progress], Callable[[], Shapes]]] = {"coco": _coco_shapes.shapes, "yolo": _yolo_shapes.shapes}
 """The formats whose records give polygons, masks or keypoints that a second reading can measure."""
 
 PARALLEL_SHARE = 0.2
@@ -78,8 +78,13 @@ def read_shapes(dataset: Dataset, progress: Progress = silent) -> Shapes | None:
     Returns:
         One row an annotation; None where the format has nothing to measure.
     """
-    measure = SHAPES.get(dataset.format)
-    return measure(dataset, progress) if measure and dataset.n_annotations else None
+    return begin_shapes(dataset, progress)()
+
+
+def begin_shapes(dataset: Dataset, progress: Progress = silent) -> Callable[[], Shapes | None]:
+    """Begin what `read_shapes` does, on other processes where the labels are large; call the result for the shapes."""
+    begin = SHAPES.get(dataset.format)
+    return begin(dataset, progress) if begin and dataset.n_annotations else lambda: None
 
 
 def _tree(path: Path, images: str | os.PathLike[str] | None) -> tuple[Tree, str | None]:

@@ -10,8 +10,9 @@ import gc
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -60,14 +61,24 @@ _ANYTHING = msgspec.json.Decoder(list[_Anything])
 _MARKS = {"annotations": frozenset({"image_id"})}
 
 
-def shapes(dataset: Dataset, progress: Progress = silent) -> Shapes:
-    """Measure the shapes of all annotations of a COCO dataset; what can no longer be read has none."""
+def shapes(dataset: Dataset, progress: Progress = silent) -> Callable[[], Shapes]:
+    """Begin to measure the shapes of all annotations of a COCO dataset; what can no longer be read has none.
+
+    Large files are measured by other processes, so that this one can do something else before it asks for the result.
+    """
     tree = reopened(dataset.root, dataset.sources)
+    used = np.bincount(dataset.annotations.source, minlength=len(dataset.sources)) > 0
+    pending = [_of_file(tree, name, progress) if used[source] else None for source, name in enumerate(dataset.sources)]
+    return lambda: _collected(dataset, pending)
+
+
+def _collected(dataset: Dataset, pending: Sequence[Callable[[], list[Part]] | None]) -> Shapes:
+    """Put the shapes of each file's records where the dataset has them."""
     table = no_shapes(dataset.n_annotations)
     annotations = dataset.annotations
-    for source, name in enumerate(dataset.sources):
-        rows = np.flatnonzero(annotations.source == source)
-        if len(rows) and (parts := _of_file(tree, name, progress)):
+    for source, measured in enumerate(pending):
+        rows = np.flatnonzero(annotations.source == source) if measured else np.zeros(0, np.intp)
+        if measured and (parts := measured()):
             index = np.concatenate([at for at, _ in parts])
             found = stack([part for _, part in parts])
             row_of = np.full(max(int(index.max(initial=0)), int(annotations.position[rows].max())) + 1, -1, np.int64)
@@ -83,21 +94,30 @@ Part = tuple[NDArray[np.int64], Shapes]
 """Indices in the file's list of annotations, and what their shapes are like."""
 
 
-def _of_file(tree: Tree, name: str, progress: Progress) -> list[Part]:
-    """Measure the shapes of one label file, on several processes where it is large."""
+def _of_file(tree: Tree, name: str, progress: Progress) -> Callable[[], list[Part]]:
+    """Measure the shapes of one label file: at once on several processes where it is large, else when the result is asked for."""
+    alone = partial(_share, tree.root, name, 0, 1, progress)
     workers = _processes(tree.root / name)
-    if workers > 1:
-        import multiprocessing
-        from concurrent.futures import ProcessPoolExecutor
-        from concurrent.futures.process import BrokenProcessPool
+    if workers == 1:
+        return alone
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
 
+    try:
+        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"))
+        shares = [pool.submit(_share, tree.root, name, worker, workers) for worker in range(workers)]
+    except (OSError, RuntimeError):
+        return alone
+
+    def finished() -> list[Part]:
         try:
-            with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-                shared = pool.map(_share, [tree.root] * workers, [name] * workers, range(workers), [workers] * workers)
-                return [part for parts in shared for part in parts]
+            with pool:
+                return [part for share in shares for part in share.result()]
         except (OSError, RuntimeError, BrokenProcessPool):
-            pass  # no further process can be had: this one does it alone
-    return _share(tree.root, name, 0, 1, progress)
+            return alone()  # a process was lost: this one does it
+
+    return finished
 
 
 def _processes(path: Path) -> int:

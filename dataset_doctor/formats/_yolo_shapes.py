@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from dataset_doctor.dataset import Dataset, Geometry, Shapes, no_shapes
@@ -12,8 +15,12 @@ MOST_LINES = 1 << 24
 """Lines of a file have numbers below this."""
 
 
-def shapes(dataset: Dataset, progress: Progress = silent) -> Shapes:
-    """Measure the polygons and oriented boxes of a YOLO dataset; boxes and poses have no shape."""
+def shapes(dataset: Dataset, progress: Progress = silent) -> Callable[[], Shapes]:
+    """Measure the polygons and oriented boxes of a YOLO dataset when asked for the result; boxes and poses have no shape."""
+    return partial(_measured, dataset, progress)
+
+
+def _measured(dataset: Dataset, progress: Progress) -> Shapes:
     annotations = dataset.annotations
     table = no_shapes(len(annotations))
     drawn = np.flatnonzero((annotations.geometry == Geometry.POLYGON) | (annotations.geometry == Geometry.OBB))
