@@ -82,6 +82,32 @@ def ours_audit(path: str) -> Outcome:
     return timed, {"images": summary["images"], "annotations": summary["annotations"]}, "dataset-doctor-vision"
 
 
+def ours_scan(path: str) -> Outcome:
+    """Scan all image files without a cache: state, EXIF, statistics, hashes. The start of the worker processes is in the time."""
+    from dataset_doctor.formats import read
+    from dataset_doctor.scan import scan
+
+    dataset = read(path, format="folder")
+    with Timed() as timed:
+        pixels = scan(dataset, cache=None)
+    return timed, {"images": int((pixels.state == 1).sum())}, "dataset-doctor-vision"
+
+
+def ours_scan_warm(path: str) -> Outcome:
+    """Scan again what has been scanned before, and has not changed."""
+    import tempfile
+
+    from dataset_doctor.formats import read
+    from dataset_doctor.scan import scan
+
+    dataset = read(path, format="folder")
+    with tempfile.TemporaryDirectory() as folder:
+        scan(dataset, cache=Path(folder))
+        with Timed() as timed:
+            pixels = scan(dataset, cache=Path(folder))
+    return timed, {"images": int((pixels.state == 1).sum())}, "dataset-doctor-vision"
+
+
 def counts_of(dataset: Any) -> dict[str, int]:
     """Count a Dataset's rows, and the bytes of its columns (the text of the file names included)."""
     import dataclasses
@@ -162,6 +188,29 @@ def floor_files(path: str) -> Outcome:
     return timed, {"files": len(names)}, ""
 
 
+def floor_decode(reduction: int) -> Callable[[str], Outcome]:
+    """Read each file and decode it at a reduced scale, on a thread a core, and do nothing with it."""
+
+    def work(path: str) -> Outcome:
+        from concurrent.futures import ThreadPoolExecutor
+
+        import cv2
+        import numpy as np
+
+        cv2.setNumThreads(1)
+        flag = {4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}[reduction]
+
+        def decode(file: Path) -> bool:
+            return cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), flag) is not None
+
+        files = sorted(Path(path).rglob("*.jpg"))
+        with ThreadPoolExecutor(os.cpu_count()) as pool, Timed() as timed:
+            decoded = sum(pool.map(decode, files))
+        return timed, {"images": decoded}, "opencv-python-headless"
+
+    return work
+
+
 # Peers --------------------------------------------------------------------------------------------------------------
 
 
@@ -227,6 +276,40 @@ def pylabel(path: str) -> Outcome:
     return timed, {"images": int(table["img_filename"].nunique()), "annotations": len(annotations)}, "pylabel"
 
 
+def cleanvision(path: str) -> Outcome:
+    """Look for all issues that CleanVision knows, on all cores."""
+    from cleanvision import Imagelab
+
+    with contextlib.redirect_stdout(sys.stderr):
+        lab = Imagelab(data_path=path)
+        with Timed() as timed:
+            lab.find_issues(n_jobs=os.cpu_count(), verbose=False)
+    return timed, {"images": len(lab.issues)}, "cleanvision"
+
+
+def imagededup(path: str) -> Outcome:
+    """Hash all images with imagededup's PHash, on all cores; duplicates are not looked for."""
+    from imagededup.methods import PHash
+
+    with Timed() as timed, contextlib.redirect_stdout(sys.stderr):
+        hashes = PHash(verbose=False).encode_images(image_dir=path, recursive=True, num_enc_workers=os.cpu_count() or 1)
+    return timed, {"images": len(hashes)}, "imagededup"
+
+
+def fastdup(path: str) -> Outcome:
+    """Run fastdup with its defaults: statistics, features, nearest neighbours."""
+    import tempfile
+
+    os.environ["SENTRY_OPT_OUT"] = "1"
+    import fastdup as package
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+        work = package.create(work_dir=folder, input_dir=path)
+        with Timed() as timed:
+            work.run(overwrite=True, print_summary=False)
+        return timed, {"images": len(work.img_stats())}, "fastdup"
+
+
 # Start of a process ---------------------------------------------------------------------------------------------------
 
 
@@ -241,17 +324,72 @@ def process(*arguments: str) -> Callable[[str], Outcome]:
     return work
 
 
+# Near-duplicates ----------------------------------------------------------------------------------------------------
+
+
+def hashes(n: int, alike: int) -> Any:
+    """Make random 64-bit hashes, seeded, of which the first so many are one; a hundred are copies of others with four bits turned over."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    made = rng.integers(0, 2**64, n, dtype=np.uint64)
+    made[:alike] = 0
+    made[-100:] = made[-200:-100] ^ np.uint64(0x8000100000200400)
+    return made
+
+
+def near(n: int, alike: int = 0) -> Callable[[str], Outcome]:
+    """Find all pairs of hashes that differ in at most six bits."""
+
+    def timed(_: str) -> Outcome:
+        from dataset_doctor.scan.near import near_pairs
+
+        made = hashes(n, alike)
+        with Timed() as timed:
+            pairs, _distances = near_pairs(made, 6)
+        return timed, {"pairs": len(pairs)}, "dataset-doctor-vision"
+
+    return timed
+
+
+def all_with_all(n: int) -> Callable[[str], Outcome]:
+    """Compare each hash with each later one, a row of the triangle at a time."""
+
+    def timed(_: str) -> Outcome:
+        import numpy as np
+
+        made, found = hashes(n, 0), 0
+        with Timed() as timed:
+            for row in range(n - 1):
+                found += int((np.bitwise_count(made[row] ^ made[row + 1 :]) <= 6).sum())
+        return timed, {"pairs": found}, "numpy"
+
+    return timed
+
+
 CONTENDERS: dict[str, Callable[[str], Outcome]] = {
+    "near_100k": near(100_000),
+    "near_100k_black": near(100_000, 10_000),
+    "near_1m": near(1_000_000),
+    "near_1m_black": near(1_000_000, 100_000),
+    "all_with_all_100k": all_with_all(100_000),
     "ours_read": ours_read,
     "ours_labels": ours_labels,
     "ours_audit": ours_audit,
+    "ours_scan": ours_scan,
+    "ours_scan_warm": ours_scan_warm,
     "floor_coco": floor_coco,
     "floor_files": floor_files,
+    "floor_decode_4": floor_decode(4),
+    "floor_decode_8": floor_decode(8),
     "hotcoco": hotcoco,
     "pycocotools": pycocotools,
     "ultralytics": ultralytics,
     "globox": globox,
     "pylabel": pylabel,
+    "cleanvision": cleanvision,
+    "imagededup": imagededup,
+    "fastdup": fastdup,
     "ours_help": process("-m", "dataset_doctor", "--help"),
     "ours_import": process("-c", "import dataset_doctor"),
     "bare_python": process("-c", "pass"),

@@ -14,14 +14,17 @@ from pathlib import Path
 LINKS = 30_000
 """Hard links to one file, below the limit of common file systems (65,000)."""
 
+PHOTOS = {"photos-small": (3_000, 0), "photos-large": (0, 1_500)}
+"""How many photos of 640 × 480 and of 1920 × 1080 pixels a kind has."""
+
 
 def main() -> None:
     """Generate into a folder beside the target, then rename: what has the final name is complete."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=("coco", "coco-boxes", "voc", "yolo"))
-    parser.add_argument("scale", type=float, help="1 is COCO train2017: 118,287 images, 860,001 annotations")
+    parser.add_argument("kind", choices=("coco", "coco-boxes", "voc", "yolo", *PHOTOS))
+    parser.add_argument("scale", type=float, help="1 is COCO train2017: 118,287 images, 860,001 annotations; 3,000 or 1,500 photos")
     parser.add_argument("folder", type=Path, help="folder to make")
-    parser.add_argument("--generator", type=Path, required=True, help="path of gen_labels.py")
+    parser.add_argument("--generator", type=Path, required=True, help="path of gen_labels.py, or of gen_images.py for photos")
     arguments = parser.parse_args()
     folder, staged = arguments.folder.absolute(), arguments.folder.absolute().with_name(arguments.folder.name + f".{os.getpid()}.part")
     staged.mkdir(parents=True)
@@ -34,6 +37,10 @@ def main() -> None:
         # The generator names the folder it was given, which will be renamed, and the training images as validation images too.
         config = staged / "data" / "data.yaml"
         config.write_text("".join(line for line in config.read_text().splitlines(keepends=True) if not line.startswith(("path:", "val:"))))
+    elif arguments.kind in PHOTOS:
+        small, large = (str(round(n * arguments.scale)) for n in PHOTOS[arguments.kind])
+        run([sys.executable, os.fspath(arguments.generator), os.fspath(staged / "photos"), small, large])
+        in_two_folders(staged / "photos", staged / "data")
     elif arguments.kind == "voc":
         run([*command, os.fspath(staged / "data")])
     else:
@@ -43,6 +50,15 @@ def main() -> None:
     for left in staged.iterdir():
         left.unlink()
     staged.rmdir()
+
+
+def in_two_folders(folder: Path, target: Path) -> None:
+    """Move files into two class folders, as an image folder dataset has."""
+    for i, file in enumerate(sorted(folder.iterdir())):
+        inside = target / ("even", "odd")[i % 2]
+        inside.mkdir(parents=True, exist_ok=True)
+        file.rename(inside / file.name)
+    folder.rmdir()
 
 
 def run(command: list[str]) -> None:

@@ -33,6 +33,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 GENERATOR = HERE.parents[1] / "shared" / "bench" / "gen_labels.py"
+PHOTOS = "gen_images.py"
+"""The script beside it that makes photos. It needs OpenCV, scikit-image and scikit-learn, so it runs with the peers' Python."""
 TIME_LIMIT = 900
 """Seconds after which a run counts as failed."""
 
@@ -51,7 +53,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Contender:
-    """A function of contenders.py on some data; `by` is "floor", "this tool" or "peer" (which runs with the peers' Python)."""
+    """A function of contenders.py on some data; `by` is "floor", "brute force", "this tool" or "peer" (runs with the peers' Python)."""
 
     function: str
     label: str
@@ -102,6 +104,7 @@ class Case:
 COCO = Data("coco", 1, "instances_train.json")
 BOXES, BOXES_10 = Data("coco-boxes", 1, "instances_train.json"), Data("coco-boxes", 10, "instances_train.json")
 YOLO, YOLO_LABELS = Data("yolo", 1), Data("yolo", 1, "labels/train")
+SMALL, LARGE = Data("photos-small", 1), Data("photos-large", 1)
 VOC, VOC_LABELS = Data("voc", 0.1), Data("voc", 0.1, "Annotations")
 
 READ_COCO, READ_YOLO, READ_VOC = "ours_read coco 1", "ours_read yolo 1", "ours_read voc 0.1"
@@ -171,6 +174,48 @@ CASES = {
                 lambda t: min(t[peer].seconds for peer in VOC_PEERS if peer in t) / t[READ_VOC].seconds,
                 at_least=4,
             ),
+        ),
+    ),
+    "scan": Case(
+        "Photos of 640 × 480",
+        (
+            Contender("floor_decode_4", "read and decode at a quarter of the scale, a thread a core", "floor", SMALL),
+            Contender("ours_scan", "`scan`, no cache", "this tool", SMALL),
+            Contender("ours_scan_warm", "`scan`, nothing has changed since the last", "this tool", SMALL),
+            Contender("imagededup", "imagededup `PHash`, hashes alone", "peer", SMALL),
+            Contender("fastdup", "fastdup `run`", "peer", SMALL),
+            Contender("cleanvision", "CleanVision `find_issues`", "peer", SMALL),
+        ),
+        "ours_scan",
+        (
+            Target("floor ÷ `scan`, time", lambda t: t["floor_decode_4"].seconds / t["ours_scan"].seconds, at_least=0.65),
+            Target("`scan` ÷ second `scan`, time", lambda t: t["ours_scan"].seconds / t["ours_scan_warm"].seconds, at_least=50),
+        ),
+    ),
+    "scan-large": Case(
+        "Photos of 1920 × 1080",
+        (
+            Contender("floor_decode_8", "read and decode at an eighth of the scale, a thread a core", "floor", LARGE),
+            Contender("ours_scan", "`scan`, no cache", "this tool", LARGE),
+        ),
+        "ours_scan",
+        (Target("floor ÷ `scan`, time", lambda t: t["floor_decode_8"].seconds / t["ours_scan"].seconds, at_least=0.75),),
+    ),
+    "near": Case(
+        "Near-duplicates among random 64-bit hashes, at most 6 bits differ",
+        (
+            Contender("near_100k", "100,000 hashes", "this tool"),
+            Contender("near_100k_black", "100,000, a tenth all alike", "this tool"),
+            Contender("near_1m", "1,000,000 hashes", "this tool"),
+            Contender("near_1m_black", "1,000,000, a tenth all alike", "this tool"),
+            Contender("all_with_all_100k", "100,000, each compared with each in numpy", "brute force"),
+        ),
+        "near_100k",
+        (
+            Target("100,000 hashes", lambda t: t["near_100k"].seconds, " s", at_most=0.5),
+            Target("1,000,000 hashes", lambda t: t["near_1m"].seconds, " s", at_most=10),
+            Target("a tenth alike ÷ none alike, 1,000,000", lambda t: t["near_1m_black"].seconds / t["near_1m"].seconds, at_most=1.5),
+            Target("each with each ÷ ours, 100,000", lambda t: t["all_with_all_100k"].seconds / t["near_100k"].seconds, at_least=10),
         ),
     ),
     "startup": Case(
@@ -298,10 +343,13 @@ def data_path(data: Data, options: argparse.Namespace) -> Path:
     scale = f"{data.scale * options.scale:g}"
     folder: Path = options.data / f"{data.kind}-{scale}"
     if not folder.exists():
-        if not options.generator.is_file():
-            raise DataMissing(f"no data: {folder} is not there, and neither is the generator {options.generator}")
+        photos = data.kind.startswith("photos")
+        generator = options.generator.with_name(PHOTOS) if photos else options.generator
+        if not generator.is_file():
+            raise DataMissing(f"no data: {folder} is not there, and neither is the generator {generator}")
         print(f"making {folder}", file=sys.stderr)
-        command = [sys.executable, HERE / "data.py", data.kind, scale, folder, "--generator", options.generator]
+        python = options.peers_python if photos else sys.executable
+        command = [python, HERE / "data.py", data.kind, scale, folder, "--generator", generator]
         if subprocess.run(command, stdout=sys.stderr, check=False).returncode:
             raise DataMissing(f"no data: {folder} could not be made")
     return folder / data.inside
@@ -347,7 +395,7 @@ def speed_table(results: Sequence[Measured]) -> str:
         work = f"**{result.case.title}**"
         counts = next((run.counts for run in result.runs(result.case.ours) if "images" in run.counts), None)
         if counts:
-            work += f", {counts['images']:,} images, {counts['annotations']:,} annotations"
+            work += "".join(f", {counts[what]:,} {what}" for what in ("images", "annotations") if what in counts)
         for contender in result.case.contenders:
             runs, by = result.runs(contender.key), contender.by
             if runs and contender.key not in result.left_out:

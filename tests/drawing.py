@@ -48,7 +48,17 @@ STATES = ("background", "unlabeled", "missing")
 
 def draw(text: str, **changes: object) -> tuple[Dataset, dict[str, set[int]]]:
     """Make the dataset that a text draws; the second value gives for each code the lines of the text that should be pointed at."""
-    header = {"format": "coco", "classes": "", "voc_origin": "", "task": "detect", "empty": "", "classes line": "", "sources": "", "ids": "", "variant": "drawn"}
+    header = {
+        "format": "coco",
+        "classes": "",
+        "voc_origin": "",
+        "task": "detect",
+        "empty": "",
+        "classes line": "",
+        "sources": "",
+        "ids": "",
+        "variant": "drawn",
+    }
     images: list[dict[str, object]] = []
     boxes: list[dict[str, object]] = []
     wanted: dict[str, set[int]] = {}
@@ -175,7 +185,9 @@ def _dataset(header: dict[str, str], images: list, boxes: list, changes: dict) -
         sources = [f"{posixpath.splitext(i['name'])[0]}.txt" for i in images]
         source = np.arange(len(images), dtype=np.int32)
     class_ids = [int(v) for v in header["ids"].split()] or list(range(len(names)))
-    of_file, of_image = ({row: w[len(key) :] for row, i in enumerate(images) for w in i["words"] if w.startswith(key)} for key in ("file=", "id="))
+    of_file, of_image = (
+        {row: w[len(key) :] for row, i in enumerate(images) for w in i["words"] if w.startswith(key)} for key in ("file=", "id=")
+    )
     declared = Place(file="labels", line=int(header["classes line"] or 0) or None)
     splits = sorted({w for i in images for w in i["words"] if w not in STATES and "=" not in w}, key=lambda s: (s != "train", s)) or ["all"]
     in_split = np.array([[s in i["words"] or splits == ["all"] for s in splits] for i in images], bool).reshape(len(images), len(splits))
