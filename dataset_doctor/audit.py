@@ -34,6 +34,7 @@ def audit(
     options: Mapping[str, str | int | float | bool | None] | None = None,
     pixels: Pixels | None = None,
     duplicates: Duplicates | None = None,
+    why_no_pixels: str | None = None,
     shapes: Shapes | None = None,
 ) -> Report:
     """Count what a dataset holds and look for defects.
@@ -46,6 +47,7 @@ def audit(
         options: How the audit was asked for, kept in the report as it is.
         pixels: What a look into the image files told; None leaves out the checks that need it.
         duplicates: Which of the pictures are the same, found from `pixels`.
+        why_no_pixels: Why there are no `pixels` though they were wanted; the checks that need them are then reported as not run.
         shapes: What `read_shapes` gave; by default it is asked where a check needs it.
     """
     begun = time.perf_counter()
@@ -60,7 +62,8 @@ def audit(
     results = _run([check for check in runnable if not check.needs_shapes], dataset, facts)
     facts = dataclasses.replace(facts, shapes=pending())
     results |= _run([check for check in runnable if check.needs_shapes], dataset, facts)
-    findings, not_run = [], []
+    findings = []
+    not_run = [NotRun(check.code, why_no_pixels) for check in checks if check.needs_pixels and pixels is None and why_no_pixels]
     for check in runnable:
         result = results[check.code]
         if isinstance(result, NotRun):

@@ -470,7 +470,8 @@ def split_leakage(dataset: Dataset, facts: Facts) -> Found | None:
     identical = sum(bool(_spanned(group, duplicates.exact_group, member)) for group in groups)
     message = f"{plural(len(groups), 'group', 'groups')} of identical or nearly identical images in several splits"
     first, second = dataset.images.file_name[[groups[0][0], partners[0][0]]]
-    message += f", {identical:,} with identical ones; {'it is' if len(groups) == 1 else 'the first is'} {first} and {second}"
+    message += f", {identical:,} with identical ones" if identical else ""
+    message += f"; {'it is' if len(groups) == 1 else 'the first is'} {first} and {second}"
     return groups_found(dataset, groups, partners, "same picture, or nearly, as", message)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import re
 import sys
+import time
 from datetime import date
 from enum import Enum
 from pathlib import Path
@@ -41,6 +42,7 @@ ClickException: type[Any] = typer.BadParameter.__mro__[2]
 """The base of all complaints about the command line, in whichever click typer stands on (newer ones carry their own)."""
 
 FormatChoice = Literal["coco", "voc", "yolo", "folder"]
+EngineChoice = Literal["local", "dask"]
 PolicyChoice = Literal["article", "detector", "screening", "none"]
 
 
@@ -111,6 +113,13 @@ def audit(
     ] = [],  # noqa: B006 (typer copies it)
     json: JsonOption = False,
     pixels: Annotated[bool, typer.Option("--pixels/--no-pixels", help="Look into the image files, not only at their sizes.")] = True,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes that look into images.", show_default=False)
+    ] = None,
+    engine: Annotated[EngineChoice, typer.Option("--engine", help="Where images are looked into: here, or on a dask cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option("--address", metavar="URL", help="The dask scheduler, as tcp://host:8786.", show_default=False)
+    ] = None,
     select: Annotated[list[str], typer.Option("--select", metavar="CODES", help="Run only these checks: DD101, DD1, names.")] = [],  # noqa: B006
     ignore: Annotated[list[str], typer.Option("--ignore", metavar="CODES", help="Leave these checks out.")] = [],  # noqa: B006
     fail_on: Annotated[FailOn, typer.Option("--fail-on", help="Exit with 1 from this severity on.")] = FailOn.ERROR,
@@ -148,6 +157,8 @@ def audit(
     from dataset_doctor.cli.progress import ProgressBar
     from dataset_doctor.findings import Severity, plural
     from dataset_doctor.formats import read
+    from dataset_doctor.scan import scan, thumbnails
+    from dataset_doctor.scan.near import find_duplicates
 
     checks = choose(_codes(select), _codes(ignore))
     if not checks:
@@ -159,6 +170,7 @@ def audit(
     known = gate.load(baseline) if baseline is not None and os.path.lexists(baseline) else None
     options: dict[str, str | int | float | bool | None] = {
         "pixels": pixels,
+        "engine": engine,
         "select": ",".join(select),
         "ignore": ",".join(ignore),
         "fail_on": fail_on.value,
@@ -170,17 +182,36 @@ def audit(
         "images": None if images is None else str(images),
         "classes": None if classes is None else str(classes),
     }
+    begun = time.perf_counter()
+    seen, same, why_not = None, None, None
     with ProgressBar() as progress:
         columns = read(dataset, format, images=images, classes=classes, progress=progress)
+        if pixels and any(check.needs_pixels for check in checks):
+            if columns.images.has_file.any():
+                seen = scan(columns, workers=workers, engine=engine, address=address, progress=progress)
+                small = thumbnails(columns, seen, workers=workers, engine=engine, address=address, progress=progress)
+                same = find_duplicates(columns, seen, thumbnails=small)
+            else:
+                why_not = "no image file is at hand"
     if known is not None and baseline is not None:
         gate.check_same_dataset(known, columns, baseline)
     compared = baseline is not None or any(rule.files for rule in suppressions)
-    result = run_audit(columns, checks=checks, locations=None if compared else shown_locations, policy=wanted, options=options)
+    result = run_audit(
+        columns,
+        checks=checks,
+        locations=None if compared else shown_locations,
+        policy=wanted,
+        options=options,
+        pixels=seen,
+        duplicates=same,
+        why_no_pixels=why_not,
+    )
     present = None
     if baseline is not None:
         present = gate.take(columns, result.findings, suppressions)
     judged = gate.judge(result.findings, baseline=known or present, suppressions=suppressions, locations=shown_locations)
-    result = dataclasses.replace(result, findings=judged)
+    run = dataclasses.replace(result.run, seconds=round(time.perf_counter() - begun, 3))
+    result = dataclasses.replace(result, findings=judged, run=run)
     for path in output:
         reports.save(result, path)
     if baseline is not None and present is not None:

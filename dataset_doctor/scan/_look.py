@@ -316,9 +316,9 @@ def _size(data: bytes) -> tuple[int, int]:
 
 
 def _has_end(data: bytes, file_format: str) -> bool:
-    """Tell whether the mark is there that ends a JPEG, PNG or WebP; other formats have none, or decoders insist on it."""
+    """Tell whether the mark is there that ends a JPEG, PNG or WebP, which not all decoders miss; of the other formats they miss more."""
     if file_format == "JPEG":
-        return data.endswith(b"\xff\xd9") or data.find(b"\xff\xd9", _jpeg_scan(data)) > 0
+        return data.endswith(b"\xff\xd9") or b"\xff\xd9" in data
     if file_format == "PNG":
         return b"IEND\xaeB`\x82" in data[-64:] or b"IEND\xaeB`\x82" in data
     if file_format == "WEBP":
@@ -336,11 +336,6 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         if marker == _SCAN:
             return
         at = end
-
-
-def _jpeg_scan(data: bytes) -> int:
-    """Find where the first scan begins: EXIF before it may hold a whole JPEG, and within a scan FFD9 is the end and nothing else."""
-    return next((start for marker, start, _ in _jpeg_segments(data) if marker == _SCAN), len(data))
 
 
 # Header -------------------------------------------------------------------------------------------------------------

@@ -97,7 +97,11 @@ def test_shapes_follow_the_rows_of_a_selection(tmp_path: Path) -> None:
 def test_keypoints_are_counted(tmp_path: Path) -> None:
     """Numbers in the list, keypoints above visibility 0, the declared number."""
     shapes = shapes_of(
-        tmp_path, {"keypoints": [1, 2, 2, 3, 4, 1], "num_keypoints": 7}, {"keypoints": [1, 2, 0, 3, 4]}, {"keypoints": [1, 2, 5, 0, 0, 0]}, {}
+        tmp_path,
+        {"keypoints": [1, 2, 2, 3, 4, 1], "num_keypoints": 7},
+        {"keypoints": [1, 2, 0, 3, 4]},
+        {"keypoints": [1, 2, 5, 0, 0, 0]},
+        {},
     )
 
     assert shapes.keypoints.tolist() == [6, 5, 6, -1]

@@ -172,6 +172,8 @@ def test_damage(tmp_path: Path) -> None:
         decoded = state == FileState.SOUND or name == "no-end.png"
         assert np.isfinite(pixels.contrast[row]) == decoded, name
         assert (pixels.perceptual[row] != 0) == decoded, name
+    pixels, row = rows["bomb.png"]
+    assert pixels.mode[row] == "", "a library has opened it"
 
 
 def test_what_is_no_regular_file(tmp_path: Path) -> None:
