@@ -19,6 +19,7 @@ from dataset_doctor.findings import POLICIES, Check, Described, Facts, Finding, 
 from dataset_doctor.formats import begin_shapes
 from dataset_doctor.pixels import Duplicates, Pixels
 from dataset_doctor.recommend import recommend
+from dataset_doctor.scan import normalisation
 from dataset_doctor.statistics import statistics
 
 SHOWN_LOCATIONS = 100
@@ -77,6 +78,7 @@ def audit(
         findings=tuple(findings),
         recommendations=recommend(dataset, facts, findings),
         not_run=tuple(not_run),
+        normalisation=None if pixels is None else normalisation(dataset, pixels),
         run=Run(started, round(time.perf_counter() - begun, 3), str(dataset.root), platform.node(), dict(options or {})),
     )
 

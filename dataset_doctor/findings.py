@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from dataset_doctor.dataset import Dataset, FormatName, Place, Problem, Rows, Shapes
-from dataset_doctor.pixels import Duplicates, Pixels
+from dataset_doctor.pixels import Duplicates, Normalisation, Pixels
 from dataset_doctor.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -239,7 +239,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Report:
-    """The result of an audit: what the dataset holds, what is wrong with it, what to do, and what was not looked at."""
+    """The result of an audit: what the dataset holds, what is wrong with it, what to do, and what was not looked at.
+
+    `normalisation` is the mean and deviation of the training pictures' channels; None where the pictures were not looked into.
+    """
 
     version: str
     dataset: Described
@@ -248,6 +251,7 @@ class Report:
     recommendations: tuple[Recommendation, ...]
     not_run: tuple[NotRun, ...]
     run: Run
+    normalisation: Normalisation | None = None
 
     def worst(self) -> Severity | None:
         """Give the highest severity among the findings, or None where there is none."""
@@ -295,6 +299,7 @@ class Report:
             "splits": [plain(row) for row in tables.splits],
             "resolution": plain(tables.resolution),
             "boxes": None if tables.boxes is None else plain(tables.boxes),
+            "normalisation": None if self.normalisation is None else plain(self.normalisation),
             "co_occurrence": [plain(pair) for pair in tables.co_occurrence],
             "findings": [plain_finding(finding) for finding in self.findings],
             "recommendations": recommendations,

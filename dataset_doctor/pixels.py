@@ -96,3 +96,12 @@ class Duplicates:
     near_pairs: NDArray[Any]
     near_distance: NDArray[np.uint8]
     near_mirrored: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """Mean and standard deviation of red, green and blue, 0 to 1, over `n_images` pictures, each weighing as many pixels as it has."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    n_images: int

@@ -150,6 +150,7 @@ def facts(report: Report) -> list[tuple[str, list[str]]]:
         ("balance", _balance(report)),
         ("backgrounds", _backgrounds(report)),
         ("resolution", _resolution(report.statistics.resolution)),
+        ("colour", _colour(report)),
         ("boxes", _boxes(report)),
         ("splits", _splits(report)),
         ("not run", _not_run(report)),
@@ -219,6 +220,15 @@ def _resolution(resolution: Resolution) -> list[str]:
 def _spread(values: Quantiles) -> str:
     assert values.min is not None and values.median is not None and values.max is not None
     return f"{number(values.min)} to {number(values.max)}, median {number(values.median)}"
+
+
+def _colour(report: Report) -> list[str]:
+    found = report.normalisation
+    if found is None:
+        return []
+    mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (found.mean, found.std))
+    of = "training image" if any(split.name == "train" for split in report.statistics.splits) else "image"
+    return [f"mean [{mean}]", f"std [{std}]", f"RGB, 0 to 1, {plural(found.n_images, of)}"]
 
 
 def _boxes(report: Report) -> list[str]:

@@ -17,7 +17,6 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Rows
 from dataset_doctor.formats._files import Progress, silent
-from dataset_doctor.pixels import FileState, Pixels
+from dataset_doctor.pixels import FileState, Normalisation, Pixels
 from dataset_doctor.scan import _look
 from dataset_doctor.scan._cache import Cache, CacheWarning, cache_folder, file_keys, libraries
 from dataset_doctor.scan._engines import Engine, EngineName, Lost, Outcome, Work, open_engine
@@ -106,15 +105,6 @@ def thumbnails(
         return made
 
     return of
-
-
-@dataclass(frozen=True, slots=True)
-class Normalisation:
-    """Mean and standard deviation of red, green and blue, 0 to 1, over `n_images` pictures, each weighing as many pixels as it has."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    n_images: int
 
 
 def normalisation(dataset: Dataset, pixels: Pixels) -> Normalisation | None:

@@ -299,18 +299,21 @@ class Dask:
             self._client.submit(_on_cluster, function.__module__, function.__qualname__, task, pure=False): number
             for number, task in enumerate(tasks)
         }
-        given_up = []
+        waiting = set(futures.values())
         try:
             for future in library.as_completed(list(futures), loop=self._client.loop, raise_errors=False):
-                number = futures[future]
-                if future.status != "finished":
-                    given_up.append(number)
+                try:
+                    answers = future.result()
+                except Exception:  # of the task or of the cluster: it is tried here, where errors are told apart
                     continue
-                yield number, [answer if fine else Lost(answer.decode("utf-8", "replace")) for fine, answer in future.result()]
+                waiting.remove(futures[future])
+                yield futures[future], [answer if fine else Lost(answer.decode("utf-8", "replace")) for fine, answer in answers]
                 future.release()
         finally:
-            self._client.cancel(list(futures), force=True)
-        if given_up:
+            with contextlib.suppress(Exception):  # no cluster is left to cancel anything
+                self._client.cancel(list(futures), force=True)
+        if waiting:
+            given_up = sorted(waiting)
             here = Local(cores())
             try:
                 for i, outcomes in here.map(function, [shards[number] for number in given_up]):
@@ -320,6 +323,7 @@ class Dask:
 
     def close(self) -> None:
         """Leave the cluster; end it if it was started here."""
-        self._client.close()
-        if self._cluster is not None:
-            self._cluster.close()
+        for part in (self._client, self._cluster):
+            with contextlib.suppress(Exception):  # it may be gone already
+                if part is not None:
+                    part.close()

@@ -316,9 +316,9 @@ def _size(data: bytes) -> tuple[int, int]:
 
 
 def _has_end(data: bytes, file_format: str) -> bool:
-    """Tell whether the mark is there that ends a JPEG, PNG or WebP, which not all decoders miss; of the other formats they miss more."""
+    """Tell whether the mark is there that ends a JPEG, PNG or WebP; other formats have none, or every decoder insists on it."""
     if file_format == "JPEG":
-        return data.endswith(b"\xff\xd9") or b"\xff\xd9" in data
+        return data.endswith(b"\xff\xd9") or b"\xff\xd9" in data  # in most files the first answers, without a search
     if file_format == "PNG":
         return b"IEND\xaeB`\x82" in data[-64:] or b"IEND\xaeB`\x82" in data
     if file_format == "WEBP":

@@ -131,6 +131,28 @@ def test_a_cluster_with_a_worker_killed_gives_what_this_machine_gives(tmp_path: 
     assert (perceptual[:n] == local.perceptual).all()
 
 
+def test_shards_that_a_cluster_gives_up_are_done_here(tmp_path: Path) -> None:
+    """The whole cluster ends while it works: every file has its result."""
+    pytest.importorskip("distributed")
+    script = tmp_path / "cluster.py"
+    script.write_text(
+        "from contextlib import closing\n"
+        "from dataset_doctor.scan._engines import Dask\n"
+        "from tests.scan.pictures import slow_name_of\n"
+        "if __name__ == '__main__':\n"
+        "    with closing(Dask(1, None)) as engine:\n"
+        "        done = {}\n"
+        "        for number, outcomes in engine.map(slow_name_of, [[f'/{i}-{j}' for j in range(5)] for i in range(16)]):\n"
+        "            if not done:\n"
+        "                engine._cluster.close()\n"
+        "            done[number] = outcomes\n"
+        "        assert done == {i: [f'{i}-{j}'.encode() for j in range(5)] for i in range(16)}, done\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=100, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_cluster_that_is_not_there() -> None:
     """A scheduler that does not answer is a usage error."""
     pytest.importorskip("distributed")
