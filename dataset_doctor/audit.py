@@ -136,7 +136,7 @@ def _finding(check: Check, found: Found, dataset: Dataset, limit: int | None) ->
     if found.annotations is not None:
         total, places = len(found.annotations), _annotation_places(dataset, found.annotations[:limit], found.field)
     elif found.images is not None:
-        total, places = len(found.images), _image_places(dataset, found.images[:limit], found.field)
+        total, places = len(found.images), _image_places(dataset, found.images[:limit], found.field, of_pictures=check.needs_pixels)
         places = [dataclasses.replace(place, detail=text) for place, text in zip(places, found.details, strict=False)] or places
     elif found.problems:
         total = sum(problem.count for problem in found.problems)
@@ -156,7 +156,7 @@ def _annotation_places(dataset: Dataset, rows: Rows, field: str) -> list[Place]:
     drawable = np.logical_and.reduce(np.isfinite(boxes), axis=1).tolist()
     return [
         Place(
-            file=dataset.sources[source],
+            file=images.file_name[image] if dataset.format == "folder" else dataset.sources[source],
             line=line or None,
             pointer=_pointer(dataset, "annotations", position, field),
             image=images.file_name[image],
@@ -171,11 +171,14 @@ def _annotation_places(dataset: Dataset, rows: Rows, field: str) -> list[Place]:
     ]
 
 
-def _image_places(dataset: Dataset, rows: Rows, field: str) -> list[Place]:
+def _image_places(dataset: Dataset, rows: Rows, field: str, *, of_pictures: bool) -> list[Place]:
+    """Say where images are: in the file that describes them, or, for what concerns the picture itself, in its own (COCO keeps pointers)."""
     images = dataset.images
     places = []
     for row in rows.tolist():
         name, source = images.file_name[row], int(images.source[row])
+        if dataset.format == "folder" or (of_pictures and dataset.format != "coco"):
+            source = NO_SOURCE
         file = name if source == NO_SOURCE else dataset.sources[source]
         pointer = None if source == NO_SOURCE else _pointer(dataset, "images", int(images.position[row]), field)
         places.append(Place(file=file, pointer=pointer, image=name, split=_split(dataset, row)))

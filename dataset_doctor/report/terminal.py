@@ -150,7 +150,7 @@ def _findings(page: _Page, report: Report, findings: Sequence[Finding]) -> list[
         lines += [Text.assemble(" " * margin, (line, _STRONG)) for line in message[1:]]
         if finding.locations:
             place = _place(page, finding.locations[0], finding.locations_total - 1, room)
-            lines.append(Text.assemble(" " * margin, (place, _QUIET)))
+            lines += [Text.assemble(" " * margin, (place, _QUIET))] if place.strip() else []
         lines += [Text.assemble(" " * margin, line) for line in _advice(page, report, finding, rank, told, room)]
     hidden = findings[_FINDINGS_SHOWN:]
     if hidden:
