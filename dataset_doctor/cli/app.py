@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import time
+import warnings
 from datetime import date
 from enum import Enum
 from pathlib import Path
@@ -157,7 +158,7 @@ def audit(
     from dataset_doctor.cli.progress import ProgressBar
     from dataset_doctor.findings import Severity, plural
     from dataset_doctor.formats import read
-    from dataset_doctor.scan import scan, thumbnails
+    from dataset_doctor.scan import CacheWarning, scan, thumbnails
     from dataset_doctor.scan.near import find_duplicates
 
     checks = choose(_codes(select), _codes(ignore))
@@ -184,7 +185,8 @@ def audit(
     }
     begun = time.perf_counter()
     seen, same, why_not = None, None, None
-    with ProgressBar() as progress:
+    with warnings.catch_warnings(record=True) as noted, ProgressBar() as progress:
+        warnings.simplefilter("always", CacheWarning)
         columns = read(dataset, format, images=images, classes=classes, progress=progress)
         if pixels and any(check.needs_pixels for check in checks):
             if columns.images.has_file.any():
@@ -193,6 +195,8 @@ def audit(
                 same = find_duplicates(columns, seen, thumbnails=small)
             else:
                 why_not = "no image file is at hand"
+    for text in dict.fromkeys(str(warning.message) for warning in noted):
+        _say(text)
     if known is not None and baseline is not None:
         gate.check_same_dataset(known, columns, baseline)
     compared = baseline is not None or any(rule.files for rule in suppressions)
