@@ -148,7 +148,7 @@ CASES = {
         "YOLO",
         (
             Contender("floor_files", "open, read, close each label file", "floor", YOLO_LABELS),
-            Contender("ours_labels", "`read`, image files left closed", "this tool", YOLO),
+            Contender("ours_labels", "label files read and parsed", "this tool", YOLO),
             Contender("ours_read", "`read`, size of each image from its header", "this tool", YOLO),
             Contender("ultralytics", "Ultralytics `YOLODataset`, no cache", "peer", YOLO),
         ),

@@ -136,9 +136,10 @@ def recognise(tree: Tree, only: str | None = None, format: str | None = None) ->
         DatasetNotFound: with what was looked for.
         SeveralDatasets: with the commands to choose from.
     """
-    candidates = [c for name in FORMATS if format in (None, name) for c in FORMATS[name].detect(tree, only)]
-    labelled = [c for c in candidates if c.format != "folder"]
-    candidates = labelled or candidates
+    candidates = [c for name in FORMATS if name != "folder" and format in (None, name) for c in FORMATS[name].detect(tree, only)]
+    # Folders with names are everywhere; they are classes only where no label file says otherwise.
+    if not candidates and format in (None, "folder"):
+        candidates = FORMATS["folder"].detect(tree, only)
     if not candidates:
         raise _nothing_here(tree, only, format)
     if len(candidates) == 1:
