@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
-import threading
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from dataset_doctor.dataset import Dataset, Flaw, Shapes, no_shapes, stack
 from dataset_doctor.formats._coco_files import text_of
 from dataset_doctor.formats._coco_records import as_number
-from dataset_doctor.formats._files import Progress, Tree, Unreadable, reopened, silent
+from dataset_doctor.formats._files import Progress, Tree, Unreadable, may_fork, reopened, silent
 from dataset_doctor.formats._jsonarrays import Piece, Records, Restart, read_arrays
 from dataset_doctor.formats._polygon_text import polygon_numbers
 from dataset_doctor.formats._run_lengths import Runs, measure, unpack
@@ -105,7 +104,9 @@ def _of_file(tree: Tree, name: str, progress: Progress) -> Callable[[], list[Par
     from concurrent.futures.process import BrokenProcessPool
 
     try:
-        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"))
+        pool = ProcessPoolExecutor(
+            workers, mp_context=multiprocessing.get_context("fork"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+        )
         shares = [pool.submit(_share, tree.root, name, worker, workers) for worker in range(workers)]
     except (OSError, RuntimeError):
         return alone
@@ -126,12 +127,7 @@ def _processes(path: Path) -> int:
         large = path.stat().st_size >= BYTES_TO_SHARE
     except (OSError, ValueError):
         return 1
-    # A fork copies locks that other threads may hold.
-    if not large or sys.platform != "linux" or threading.active_count() > 1:
-        return 1
-    import multiprocessing
-
-    return 1 if multiprocessing.current_process().daemon else min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
+    return min(len(os.sched_getaffinity(0)), MOST_PROCESSES) if large and may_fork() else 1
 
 
 @dataclass(frozen=True, slots=True)

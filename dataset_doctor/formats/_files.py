@@ -11,6 +11,8 @@ import os
 import posixpath
 import re
 import stat
+import sys
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -261,6 +263,15 @@ def join_trees(main: Tree, other: Tree, image_root: str) -> Tree:
         problems=main.problems + other.problems,
         image_root=image_root,
     )
+
+
+def may_fork() -> bool:
+    """Tell whether this process may fork a worker: a fork copies locks that other threads hold, and other systems start afresh."""
+    if sys.platform != "linux" or threading.active_count() > 1:
+        return False
+    import multiprocessing
+
+    return not multiprocessing.current_process().daemon and len(os.sched_getaffinity(0)) > 1
 
 
 # Names written in label files ---------------------------------------------------------------------------------------

@@ -12,17 +12,21 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import UNKNOWN_SIZE, Place, Problem
-from dataset_doctor.formats._files import Progress, Tree, Unreadable, reason, silent
+from dataset_doctor.formats._files import Progress, Tree, Unreadable, may_fork, reason, silent
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 Size = tuple[int, int]
 
@@ -48,6 +52,44 @@ class Sizes:
     width: NDArray[np.int32]
     height: NDArray[np.int32]
     problems: tuple[Problem, ...]
+
+
+IMAGES_TO_SHARE = 20_000
+"""From so many images on another process measures them while this one reads labels."""
+
+
+def begin(tree: Tree, names: Sequence[str], progress: Progress = silent) -> Callable[[], Sizes]:
+    """Begin to `measure` images, on another process where they are many and it can be had; call the result for the sizes."""
+    alone = partial(measure, tree, names, progress)
+    if len(names) < IMAGES_TO_SHARE or not may_fork():
+        return alone
+    import multiprocessing
+
+    context = multiprocessing.get_context("fork")
+    try:
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_send_sizes, args=(sender, tree, names), daemon=True)
+        process.start()
+    except OSError:
+        return alone
+    sender.close()
+
+    def finished() -> Sizes:
+        try:
+            sizes: Sizes = receiver.recv()
+        except (EOFError, OSError):
+            return alone()  # the process was lost: this one does it
+        finally:
+            receiver.close()
+            process.join()
+        return sizes
+
+    return finished
+
+
+def _send_sizes(sender: Connection, tree: Tree, names: Sequence[str]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts means the command, which ends this process
+    sender.send(measure(tree, names))
 
 
 def measure(tree: Tree, names: Sequence[str], progress: Progress = silent) -> Sizes:

@@ -32,7 +32,7 @@ from dataset_doctor.dataset import (
     Problem,
 )
 from dataset_doctor.formats._files import Candidate, Progress, Tree, is_split_name, silent, suffix
-from dataset_doctor.formats._sizes import measure
+from dataset_doctor.formats._sizes import begin
 from dataset_doctor.formats._yolo_config import (
     CONFIG_NAMES,
     MAX_CLASSES,
@@ -185,6 +185,8 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
     arranged = arrange(tree, candidate, config)
     problems = arranged.problems
     names, has_file = arranged.images, np.array([name in tree.known for name in arranged.images], bool)
+    here = np.flatnonzero(has_file)
+    pending = begin(tree, [names[i] for i in here.tolist()], progress)
 
     label_files = sorted({label for label in arranged.labels if label})
     row_of = {label: row for row, label in enumerate(label_files)}
@@ -197,11 +199,9 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
 
     file_width = np.full(len(names), UNKNOWN_SIZE, np.int32)
     file_height = file_width.copy()
-    here = np.flatnonzero(has_file)
-    if len(here):
-        sizes = measure(tree, [names[i] for i in here.tolist()], progress)
-        file_width[here], file_height[here] = sizes.width, sizes.height
-        problems += sizes.problems
+    sizes = pending()
+    file_width[here], file_height[here] = sizes.width, sizes.height
+    problems += sizes.problems
 
     source_of = np.where(was_read, np.cumsum(was_read) - 1, NO_SOURCE)
     at, image = _images_of_rows(rows.file, label_row, with_label, len(label_files))

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps, features
 
+from dataset_doctor.formats import _sizes
 from dataset_doctor.formats._files import Tree, Unreadable, walk
 from dataset_doctor.formats._sizes import BUDGET, HEAD, header_size, measure
 
@@ -313,3 +314,19 @@ def test_a_refusal_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(JPEG)
     (tmp_path / "a.jpg").chmod(0)
     assert [p.text for p in measure(walk(tmp_path), ["a.jpg"]).problems] == ["permission denied"]
+
+
+def test_another_process_measures_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes and problems are the same whether this process or a worker looks."""
+    for number in range(5):
+        Image.new("RGB", (20 + number, 10)).save(tmp_path / f"{number}.png")
+    (tmp_path / "empty.png").touch()
+    tree = walk(tmp_path)
+    monkeypatch.setattr(_sizes, "IMAGES_TO_SHARE", 1)
+
+    found = _sizes.begin(tree, tree.files)()
+
+    alone = measure(tree, tree.files)
+    assert found.width.tolist() == alone.width.tolist() == [20, 21, 22, 23, 24, -1]
+    assert found.height.tolist() == alone.height.tolist()
+    assert found.problems == alone.problems
