@@ -76,6 +76,7 @@ class Tree:
     image_root: str | None = None
     images: tuple[str, ...] = field(init=False)
     known: frozenset[str] = field(init=False)
+    _prefix: str = field(init=False)
     _by_basename: dict[str, list[str]] = field(init=False, default_factory=dict)
     _by_suffix: dict[str, list[str]] = field(init=False, default_factory=dict)
 
@@ -84,6 +85,7 @@ class Tree:
             self._by_suffix.setdefault(suffix(name), []).append(name)
         object.__setattr__(self, "images", tuple(self.with_suffix(*IMAGE_SUFFIXES)))
         object.__setattr__(self, "known", frozenset(self.files))
+        object.__setattr__(self, "_prefix", os.path.join(self.root, ""))
 
     def with_suffix(self, *suffixes: str) -> list[str]:
         """List the files whose name ends in one of the suffixes (lower case, with the dot), in any case."""
@@ -107,7 +109,7 @@ class Tree:
         """
         if name in self.links:
             raise Unreadable("a link that leads outside the dataset, not followed")
-        return read_regular(os.path.join(self.root, name), limit)
+        return read_regular(self._prefix + name, limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,9 @@ def suffix(name: str) -> str:
     return name[dot:].lower() if stem.strip(".") else ""
 
 
+_QUIETLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
 def read_regular(path: str | Path, limit: int) -> bytes:
     """Read a regular file of at most `limit` bytes; never blocks on a pipe or device.
 
@@ -155,7 +160,7 @@ def read_regular(path: str | Path, limit: int) -> bytes:
         Unreadable: with the reason.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        handle = os.open(path, _QUIETLY)
     except (OSError, ValueError) as error:
         raise Unreadable(reason(error)) from error
     try:

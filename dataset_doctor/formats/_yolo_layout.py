@@ -100,10 +100,12 @@ class Scope:
         image_prefix = f"{tree.image_root}/" if tree.image_root else ""
         places = (prefix, image_prefix) if image_prefix else prefix
         images = [image for image in tree.images if image.startswith(places)]
-        texts = [name for name in tree.files if name.endswith((".txt", ".TXT")) and name.startswith(places)]
+        texts = [name for name in tree.with_suffix(".txt") if name.startswith(places)]
         texts += [name for name in unopened(tree) if name.endswith(".txt") and name.startswith(prefix)]
-        kept_images = [image for image in images if not PREDICTIONS.search(image[len(prefix) :])]
-        kept_texts = [name for name in texts if not PREDICTIONS.search(name[len(prefix) :])]
+        folders_of = ({name.rpartition("/")[0] for name in names} for names in (images, texts))
+        predicted = {folder for folder in set().union(*folders_of) if PREDICTIONS.search(f"{folder}/"[len(prefix) :])}
+        kept_images = [image for image in images if image.rpartition("/")[0] not in predicted] if predicted else images
+        kept_texts = [name for name in texts if name.rpartition("/")[0] not in predicted] if predicted else texts
         left_out = len(texts) - len(kept_texts) if kept_images or kept_texts else 0
         if kept_images or kept_texts:
             images, texts = kept_images, kept_texts
@@ -497,16 +499,18 @@ def _expected_label(image: str) -> str:
 
 def _report_labels(scope: Scope, result: Arrangement) -> None:
     """Report label files that serve no image, and those that serve several."""
+    uses = Counter(label for label in result.labels if label)
     images_of = defaultdict(list)
-    for image, label in zip(result.images, result.labels, strict=True):
-        if label:
-            images_of[label].append(image)
+    if len(uses) < uses.total():
+        for image, label in zip(result.images, result.labels, strict=True):
+            if uses[label or ""] > 1:
+                images_of[label].append(image)
     for label, images in images_of.items():
-        if len(images) > 1:
-            text = f"one label file for {len(images)} images: {', '.join(printable(image) for image in images[:3])}"
-            result.problems.append(Problem("stem-collision", Place(file=label, image=images[0]), text))
-    folders = {name.rpartition("/")[0] for names in (images_of, result.images) for name in names}
-    for name in sorted(scope.texts - images_of.keys()):
+        text = f"one label file for {len(images)} images: {', '.join(printable(image) for image in images[:3])}"
+        result.problems.append(Problem("stem-collision", Place(file=label, image=images[0]), text))
+    unused = sorted(scope.texts - uses.keys())
+    folders = {name.rpartition("/")[0] for names in (uses, result.images) for name in names} if unused else set()
+    for name in unused:
         if not (posixpath.dirname(name) in folders or in_label_folder(name)) or scope.is_no_label(name):
             continue
         stem = posixpath.basename(name)[:-4]
