@@ -18,7 +18,7 @@ Invariants, checked when a Dataset is made:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from functools import cached_property
@@ -209,6 +209,8 @@ class Images:
     source_id      int64, or object where ids are text: the id its label file gives it; NO_ID where none
     source         int32: row in `Dataset.sources` of the file that describes it, NO_SOURCE where none
     position       int64: index in its source (COCO: of `images`), 0 where the source describes one image
+    picture        int32: rows that are stated to repeat one picture share this number (a plan, or the manifest of a written dataset,
+                   states it); all others have one of their own
     """
 
     file_name: NDArray[np.object_]
@@ -222,9 +224,17 @@ class Images:
     source_id: NDArray[Any]
     source: NDArray[np.int32]
     position: NDArray[np.int64]
+    picture: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.file_name)
+
+    @property
+    def is_repeat(self) -> NDArray[np.bool_]:
+        """Tell for each image whether an earlier row shows the same picture and both are stated to."""
+        repeat = np.ones(len(self), bool)
+        repeat[np.unique(self.picture, return_index=True)[1]] = False
+        return repeat
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -384,6 +394,7 @@ class Dataset:
     sources      label files relative to the root
     source_split int16, one a source: the split whose images its records belong to; -1 where the file serves any split
     problems     what could not be read into the columns, in file order
+    plan         the document of the plan that made it (contract: "dataset-doctor/plan"); None where none did
     """
 
     root: Path
@@ -400,6 +411,7 @@ class Dataset:
     images: Images
     annotations: Annotations
     problems: tuple[Problem, ...]
+    plan: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         images, annotations = self.images, self.annotations
@@ -580,7 +592,7 @@ def concat(datasets: Sequence[Dataset]) -> Dataset:
     spelling = dict(pair for dataset in reversed(datasets) for pair in zip(dataset.splits, dataset.split_spelling, strict=True))
     splits = list(dict.fromkeys(name for dataset in datasets for name in dataset.splits))
     images, annotations, source_split = [], [], []
-    image_start = source_start = 0
+    image_start = source_start = picture_start = 0
     for dataset in datasets:
         in_split = np.zeros((dataset.n_images, len(splits)), bool)
         to_split = np.array([splits.index(name) for name in dataset.splits] + [-1], np.int16)
@@ -588,7 +600,10 @@ def concat(datasets: Sequence[Dataset]) -> Dataset:
         source = dataset.images.source
         images.append(
             dataclasses.replace(
-                dataset.images, in_split=in_split, source=np.where(source >= 0, source + source_start, source).astype(np.int32)
+                dataset.images,
+                in_split=in_split,
+                source=np.where(source >= 0, source + source_start, source).astype(np.int32),
+                picture=dataset.images.picture + np.int32(picture_start),
             )
         )
         to_class = np.array([classes.index(c) for c in dataset.classes] + [-1], np.int32)
@@ -603,6 +618,7 @@ def concat(datasets: Sequence[Dataset]) -> Dataset:
         )
         source_split.append(to_split[dataset.source_split])
         image_start += dataset.n_images
+        picture_start += int(dataset.images.picture.max(initial=-1)) + 1
         source_start += len(dataset.sources)
     return dataclasses.replace(
         first,

@@ -238,6 +238,7 @@ def _dataset(header: dict[str, str], images: list, boxes: list, changes: dict) -
         source_id=np.array([int(of_image.get(row, row + 1)) for row in range(len(images))], np.int64),
         source=source,
         position=np.array([i["line"] for i in images], np.int64),
+        picture=np.arange(len(images), dtype=np.int32),
     )
     given = {
         "root": Path("/nowhere"), "format": header["format"], "variant": header["variant"], "task": header["task"], "evidence": (),

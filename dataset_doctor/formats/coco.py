@@ -563,6 +563,7 @@ def _image_part(images: ImageColumns, paths: list[str], rows: NDArray[np.int64],
         source_id=images.id[rows],
         source=np.full(len(rows), source, np.int32),
         position=images.index[rows],
+        picture=np.arange(len(rows), dtype=np.int32),
     )
 
 

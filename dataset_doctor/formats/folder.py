@@ -197,6 +197,7 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
         source_id=np.full(n, NO_ID, np.int64),
         source=source,
         position=zeros,
+        picture=np.arange(len(zeros), dtype=np.int32),
     )
     annotations = Annotations(
         image=np.arange(n, dtype=np.int32),

@@ -372,6 +372,7 @@ def _images(tree: Tree, table: _Table, records: Records, problems: list[Problem]
         source_id=np.full(n, NO_ID, np.int64),
         source=source,
         position=np.zeros(n, np.int64),
+        picture=np.arange(n, dtype=np.int32),
     )
 
 

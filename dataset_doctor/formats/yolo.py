@@ -286,6 +286,7 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
             source_id=np.full(len(names), NO_ID, np.int64),
             source=image_source,
             position=np.zeros(len(names), np.int64),
+            picture=np.arange(len(names), dtype=np.int32),
         ),
         annotations=annotations,
         problems=tuple(problems),

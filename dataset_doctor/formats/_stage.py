@@ -1,0 +1,248 @@
+"""Writing a dataset: into a folder beside its place, which is renamed into it when all is well.
+
+Whatever happens on the way (an error, a full disk, `kill -9`), the place holds what it held before, or nothing. The source is only
+ever read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import secrets
+import shutil
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dataset_doctor.errors import OutputRefused
+from dataset_doctor.formats._files import IMAGE_SUFFIXES, Progress, silent, suffix
+
+Materialize = Literal["copy", "symlink", "hardlink", "list"]
+
+STAGED = ".dataset-doctor-"
+"""How the names of folders begin that are being written; one that a killed run left behind may be deleted."""
+
+_FICLONE = 0x40049409
+"""Linux's ioctl that lets two files share their blocks until one is changed (ioctl_ficlone(2))."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A folder that is being written.
+
+    root    the folder itself, absolute; `target` where it will be renamed to
+    source  the root of the dataset that images are taken from, absolute
+    """
+
+    root: Path
+    target: Path
+    source: Path
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file of the new dataset; `name` is relative to its root, with `/`.
+
+        Raises:
+            OutputRefused: two files would have that name (systems that ignore case count too), or the name is no safe relative path.
+        """
+        with self._path(name).open("xb") as file:
+            file.write(content)
+
+    def place(self, sources: Sequence[str], names: Sequence[str], materialize: Materialize, progress: Progress = silent) -> None:
+        """Bring image files of the source into the new dataset.
+
+        Args:
+            sources: Paths relative to the source's root, each a regular file or a link to one.
+            names: Where each goes, relative to the new root.
+            materialize: "copy" (sharing blocks where the file system can), "symlink" or "hardlink"; "list" brings none.
+            progress: Called now and then.
+
+        Raises:
+            OutputRefused: a file that cannot be read or linked, or a full disk.
+        """
+        if materialize == "list":
+            return
+        ways: dict[Materialize, Callable[[str, str], None]] = {"copy": _copy, "symlink": self._symlink, "hardlink": os.link}
+        bring = ways[materialize]
+        for number, (source, name) in enumerate(zip(sources, names, strict=True)):
+            path = self._path(name)
+            origin = os.path.join(self.source, source)
+            try:
+                bring(origin, str(path))
+            except FileExistsError:
+                raise OutputRefused(f"two images would be called {name}.", "Rename one of them in the source.") from None
+            except OSError as error:
+                raise _not_brought(source, materialize, error) from error
+            if number % 256 == 0:
+                progress("writing images", number, len(names))
+
+    def _path(self, name: str) -> Path:
+        if not name or name.startswith("/") or ".." in name.split("/") or "\0" in name:
+            raise OutputRefused(f"{name!r} is no safe name for a file of a dataset.")
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _symlink(self, origin: str, path: str) -> None:
+        # Relative, so that the same input gives the same output wherever the two lie together.
+        final = self.target / os.path.relpath(path, self.root)
+        Path(path).symlink_to(os.path.relpath(origin, final.parent))
+
+
+def _copy(origin: str, path: str) -> None:
+    reading = os.open(origin, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    with open(reading, "rb") as source, open(path, "xb") as copy:  # noqa: PTH123 (a descriptor)
+        if not stat.S_ISREG(os.fstat(reading).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        try:
+            import fcntl
+
+            fcntl.ioctl(copy.fileno(), _FICLONE, reading)
+        except (ImportError, OSError):
+            shutil.copyfileobj(source, copy, 1 << 20)
+
+
+def _not_brought(source: str, materialize: Materialize, error: OSError) -> OutputRefused:
+    if error.errno == errno.EXDEV:
+        return OutputRefused(f"{source} lies on another file system, where no hard link leads.", "Use --materialize copy or symlink.")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputRefused("The disk is full; nothing was written.", "--materialize symlink, hardlink or list take hardly any space.")
+    reason = (error.strerror or "the system refused").lower()
+    verb = {"copy": "copied", "symlink": "linked", "hardlink": "linked"}.get(materialize, "written")
+    return OutputRefused(f"{source} could not be {verb}: {reason}.", "Nothing was written.")
+
+
+@contextmanager
+def staged(out: str | os.PathLike[str], source: Path, *, force: bool = False) -> Iterator[Stage]:
+    """Give a folder to write into; it takes the place of `out` when the block ends well, and is gone when it does not.
+
+    Args:
+        out: Where the dataset is to be; may be there if it is an empty folder.
+        source: The root of the dataset that images are taken from.
+        force: Replace a folder that is there.
+
+    Raises:
+        OutputRefused: as for `check_place`; or the system refused, or the disk is full.
+    """
+    check_place(out, source, force=force)
+    target = Path(os.path.abspath(out))
+    token = secrets.token_hex(6)
+    root, old = (target.parent / f"{STAGED}{token}.{end}" for end in ("tmp", "old"))
+    try:
+        root.mkdir()
+        yield Stage(root, target, Path(os.path.abspath(source)))
+        if os.path.lexists(target):
+            target.rename(old)
+        try:
+            root.rename(target)
+        except OSError:
+            with suppress(OSError):
+                old.rename(target)
+            raise
+    except OSError as error:
+        raise refused(out, error) from error
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+        if os.path.lexists(target):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def check_place(out: str | os.PathLike[str], source: Path, *, force: bool = False) -> None:
+    """Refuse a place that a dataset must not be written to.
+
+    Raises:
+        OutputRefused: a file, a link or (without `force`) a folder that holds anything is there; it lies in the source, or the source
+            or the current folder in it; or the folder above is missing or cannot be written.
+    """
+    try:
+        target = Path(os.path.abspath(out))
+        real, real_source = target.resolve(), source.resolve()
+        if real.is_relative_to(real_source):
+            raise OutputRefused(f"{out} lies in the dataset itself.", "Name a new folder outside it: the input is never changed.")
+        if real_source.is_relative_to(real):
+            raise OutputRefused(f"{out} holds the dataset.", "Name a new folder: the input is never changed.")
+        if Path.cwd().resolve().is_relative_to(real):
+            raise OutputRefused(f"{out} is the folder you are in, or holds it.", "Name a new folder.")
+        if not target.parent.is_dir():
+            raise OutputRefused(f"The folder {target.parent} does not exist.", "Make it first, or name another.")
+        if not os.access(target.parent, os.W_OK | os.X_OK):
+            raise OutputRefused(f"The folder {target.parent} cannot be written to.", "Name another, or change its permissions.")
+        if not os.path.lexists(target):
+            return
+        if target.is_symlink() or not target.is_dir():
+            raise OutputRefused(f"{out} is there and is no folder.", "Name another.")
+        if not force and any(target.iterdir()):
+            raise OutputRefused(f"{out} is there and is not empty.", "Name a new folder, or replace it with --force.")
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
+        raise refused(out, error) from error
+
+
+def refused(out: str | os.PathLike[str], error: Exception) -> OutputRefused:
+    """Say that a place could not be written to, and why."""
+    reason = error.strerror if isinstance(error, OSError) else "a name the system does not accept"
+    return OutputRefused(f"{out} could not be written: {(reason or 'the system refused').lower()}.", "Nothing was changed.")
+
+
+# Names --------------------------------------------------------------------------------------------------------------
+
+
+def repeat_names(names: Sequence[str]) -> list[str]:
+    """Give each later occurrence of a name one of its own: `a.jpg`, `a__r1.jpg`, `a__r2.jpg`; no name that is there already is taken.
+
+    >>> repeat_names(["a.jpg", "b.jpg", "a.jpg", "a.jpg", "a__r1.jpg"])
+    ['a.jpg', 'b.jpg', 'a__r2.jpg', 'a__r3.jpg', 'a__r1.jpg']
+    """
+    taken = {_stem(name).casefold() for name in names}
+    seen: Counter[str] = Counter()
+    result = []
+    for name in names:
+        number = seen[name]
+        unique = name
+        while number:
+            stem = _stem(name)
+            unique = f"{stem}__r{number}{name[len(stem) :]}"
+            if f"{stem}__r{number}".casefold() not in taken:
+                taken.add(f"{stem}__r{number}".casefold())
+                break
+            number += 1
+        seen[name] = number + 1
+        result.append(unique)
+    return result
+
+
+def flat_names(paths: Sequence[str]) -> list[str]:
+    """Give the files of several folders names that are unique in one, stems included; equal paths keep equal names.
+
+    The last part of a path is its name where no other path shares the stem; else the folders before it are joined to it with `_`.
+
+    >>> flat_names(["a/1.jpg", "b/1.png", "b/2.jpg", "a/1.jpg"])
+    ['a_1.jpg', 'b_1.png', '2.jpg', 'a_1.jpg']
+    """
+    distinct = list(dict.fromkeys(paths))
+    base = {path: posixpath.basename(path) for path in distinct}
+    shared = Counter(_stem(name).casefold() for name in base.values())
+    taken = {stem for stem, times in shared.items() if times == 1}
+    given: dict[str, str] = {}
+    for path in distinct:
+        name = base[path]
+        if shared[_stem(name).casefold()] > 1:
+            parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+            name = "_".join(parts)
+            number = 1
+            while _stem(name).casefold() in taken:
+                stem = _stem("_".join(parts))
+                number += 1
+                name = f"{stem}_{number}{'_'.join(parts)[len(stem) :]}"
+            taken.add(_stem(name).casefold())
+        given[path] = name
+    return [given[path] for path in paths]
+
+
+def _stem(name: str) -> str:
+    """Give a path without the suffix of an image; other suffixes belong to the name."""
+    end = suffix(name)
+    return name[: -len(end)] if end in IMAGE_SUFFIXES else name
