@@ -12,8 +12,9 @@ from dataset_doctor.dataset import Dataset, FormatName, Place, Problem, Shapes
 from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, did_you_mean
 from dataset_doctor.formats import _coco_shapes, _yolo_shapes, coco, folder, voc, yolo
 from dataset_doctor.formats._files import Candidate, Progress, Tree, Unreadable, decode, join_trees, read_regular, silent, suffix, walk
+from dataset_doctor.formats._fingerprint import fingerprint
 
-__all__ = ["FORMATS", "Format", "begin_shapes", "read", "read_shapes", "recognise"]
+__all__ = ["FORMATS", "Format", "begin_shapes", "fingerprint", "read", "read_shapes", "recognise"]
 
 
 class Format(Protocol):
