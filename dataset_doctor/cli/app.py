@@ -13,10 +13,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
+from dataset_doctor.cli.options import (
+    ClassesOption,
+    ConfigOption,
+    Dataset,
+    DebugOption,
+    FormatChoice,
+    FormatOption,
+    ImagesOption,
+    JsonOption,
+    from_command_line,
+    say,
+)
 from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from dataset_doctor.cli.config import Kind
     from dataset_doctor.findings import Finding, Policy
     from dataset_doctor.gate import Suppression
 
@@ -42,53 +53,8 @@ class FailOn(str, Enum):
 ClickException: type[Any] = typer.BadParameter.__mro__[2]
 """The base of all complaints about the command line, in whichever click typer stands on (newer ones carry their own)."""
 
-FormatChoice = Literal["coco", "voc", "yolo", "folder"]
 EngineChoice = Literal["local", "dask"]
 PolicyChoice = Literal["article", "detector", "screening", "none"]
-
-
-def _configure(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
-    """Take defaults from the configuration file before the other options are looked at."""
-    from dataset_doctor.cli import config
-
-    path = Path(value) if value else config.find(Path.cwd())
-    if path is not None:
-        commands = context.parent.command.commands.values() if context.parent else ()  # type: ignore[attr-defined]
-        elsewhere = {option for command in commands for option in _options(command)}
-        context.obj = config.load(path, _options(context.command), elsewhere)
-        context.default_map = {**context.obj.defaults, **(context.default_map or {})}
-    return value
-
-
-def _options(command: Any) -> "dict[str, Kind]":
-    """List the options of a command that a configuration file may set, and what they take."""
-    kinds: dict[str, Kind] = {}
-    for parameter in command.params:
-        is_path = parameter.metavar in ("FILE", "DIR")
-        if parameter.param_type_name != "option" or parameter.name == "config":
-            continue
-        kind: Kind = "path" if is_path else "text"
-        if parameter.is_flag:
-            kind = "flag"
-        elif parameter.multiple:
-            kind = "paths" if is_path else "list"
-        kinds[parameter.name.replace("_", "-")] = kind
-    return kinds
-
-
-Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="A folder, or a data.yaml, obj.data, COCO .json or VOC .xml.")]
-FormatOption = Annotated[FormatChoice | None, typer.Option("--format", help="Override the detected format.", show_default=False)]
-ImagesOption = Annotated[
-    Path | None, typer.Option("--images", metavar="DIR", help="Where the images are; may lie outside DATASET.", show_default=False)
-]
-ClassesOption = Annotated[
-    Path | None, typer.Option("--classes", metavar="FILE", help="Class names, one a line, in class order.", show_default=False)
-]
-ConfigOption = Annotated[
-    str | None,
-    typer.Option("--config", metavar="FILE", help="Configuration file to use.", is_eager=True, callback=_configure, show_default=False),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -143,7 +109,7 @@ def audit(
     images: ImagesOption = None,
     classes: ClassesOption = None,
     config: ConfigOption = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Count what a dataset holds and look for defects.
 
@@ -196,7 +162,7 @@ def audit(
             else:
                 why_not = "no image file is at hand"
     for text in dict.fromkeys(str(warning.message) for warning in noted):
-        _say(text)
+        say(text)
     if known is not None and baseline is not None:
         gate.check_same_dataset(known, columns, baseline)
     compared = baseline is not None or any(rule.files for rule in suppressions)
@@ -221,9 +187,9 @@ def audit(
     if baseline is not None and present is not None:
         if known is None:
             reports.write(baseline, gate.dump(present, result.version).encode())
-            _say(f"{baseline} is written: findings in {plural(present.total, 'place')} are known from now on.")
+            say(f"{baseline} is written: findings in {plural(present.total, 'place')} are known from now on.")
         elif mended := known.beyond(present, {check.code for check in checks}):
-            _say(
+            say(
                 f"{baseline} knows {plural(mended, 'place')} where nothing is found any more.",
                 "Delete it and run again, so that they stay mended.",
             )
@@ -233,7 +199,7 @@ def audit(
         reports.show(result, name=str(dataset))
     failed = [] if fail_on is FailOn.NEVER else gate.failing(result.findings, Severity(fail_on.value))
     if known is not None and failed:
-        _say(f"findings that {baseline} does not know:", "\n".join(map(_news, failed)))
+        say(f"findings that {baseline} does not know:", "\n".join(map(_news, failed)))
     raise typer.Exit(int(bool(failed) or (strict and bool(result.not_run))))
 
 
@@ -258,7 +224,7 @@ def demo(
     force: Annotated[bool, typer.Option("--force", help="Replace the folder of an earlier demonstration.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")] = False,
     json: JsonOption = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Write a small made-up dataset: as it should be, and with one planted defect a check.
 
@@ -307,16 +273,11 @@ def _policy(context: typer.Context, name: PolicyChoice | None, prior: float | No
         if not 0 < prior < 1:
             raise UsageError(f"--prior {prior:g} does not lie between 0 and 1.", "Give a share: 0.02 for 2 images of 100.")
         return screening(prior)
-    if prior is not None and not (_from_command_line(context, "policy") and not _from_command_line(context, "prior")):
+    if prior is not None and not (from_command_line(context, "policy") and not from_command_line(context, "prior")):
         raise UsageError(
             "--prior is for --policy screening.", f"Add --policy screening, or leave --prior out{f' of {name}' if name else ''}."
         )
     return None if name is None else POLICIES[name]
-
-
-def _from_command_line(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _in_force(suppressions: "tuple[Suppression, ...]") -> "list[Suppression]":
@@ -324,7 +285,7 @@ def _in_force(suppressions: "tuple[Suppression, ...]") -> "list[Suppression]":
     today = date.today()
     for rule in suppressions:
         if rule.expired(today):
-            _say(f"the suppression of {', '.join(sorted(rule.codes))} ended on {rule.until}: it counts again.", f"It said: {rule.reason}")
+            say(f"the suppression of {', '.join(sorted(rule.codes))} ended on {rule.until}: it counts again.", f"It said: {rule.reason}")
     return [rule for rule in suppressions if not rule.expired(today)]
 
 
@@ -363,13 +324,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except DoctorError as error:
         if debug:
             raise
-        _say(error.message, error.hint)
+        say(error.message, error.hint)
         _leave(2)
     except (typer.Abort, KeyboardInterrupt):
-        _say("interrupted.")
+        say("interrupted.")
         _leave(130)
     except ClickException as error:
-        _say(*_usage(error))
+        say(*_usage(error))
         _leave(2)
     except BrokenPipeError:
         # Who reads us has seen enough (`… | head`); Python would complain once more when it closes stdout.
@@ -378,7 +339,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except Exception as error:
         if debug:
             raise
-        _say(f"internal error: {type(error).__name__}: {str(error)[:200]}", "This is a defect of dataset-doctor. Add --debug to see where.")
+        say(f"internal error: {type(error).__name__}: {str(error)[:200]}", "This is a defect of dataset-doctor. Add --debug to see where.")
         _leave(2)
 
 
@@ -394,21 +355,12 @@ def _usage(error: Any) -> tuple[str, str]:
         return f"{word} is not a command.", did_you_mean(word, context.command.commands)
     settings = context.obj if context else None
     name = getattr(getattr(error, "param", None), "name", None) or ""
-    if context and settings and name in settings.defaults and not _from_command_line(context, name):
+    if context and settings and name in settings.defaults and not from_command_line(context, name):
         return f"{settings.path}: {message}", ""
     if choice := re.search(r"'(--[\w-]+)'.*'(.*)' is not one of (.+)", message):
         option, word, listed = choice.groups()
         return f"{word} is not a value of {option}.", did_you_mean(word, re.findall(r"'([^']+)'", listed))
     return message, f"See {context.command_path} --help." if context else ""
-
-
-def _say(message: str, more: str = "") -> None:
-    """Talk to the person, on stderr."""
-    from dataset_doctor.report.text import printable
-
-    lines = [f"dataset-doctor: {printable(message)}"]
-    lines += [f"  {printable(line.strip())}" for line in more.splitlines() if line.strip()]
-    sys.stderr.write("\n".join(lines) + "\n")
 
 
 def _leave(status: int) -> NoReturn:

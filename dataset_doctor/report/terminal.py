@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -14,22 +12,17 @@ from rich.text import Text
 from dataset_doctor.dataset import Place
 from dataset_doctor.findings import Finding, Report, Severity
 from dataset_doctor.report import wording
-from dataset_doctor.report.text import cells, cut, encodable, printable, shorten, shorten_left, wrap
+from dataset_doctor.report.page import COMMAND, QUIET, STRONG, Page, column, pad
+from dataset_doctor.report.text import cells, printable, shorten, wrap
 from dataset_doctor.statistics import ClassRow, SplitRow
 
-_WIDEST, _NARROWEST = 100, 60
 _FINDINGS_SHOWN = 12
-_MESSAGE_LINES, _COMMAND_LINES = 3, 5
-_PHRASES_SHOWN = 12
 _CLASSES_SHOWN, _HEAD, _TAIL = 14, 8, 5
 _SPLIT_COLUMNS = 4
 _NAME_CELLS = 28
 _BAR_CELLS, _SHORT_BAR = 16, 8
 
 _SEVERITY_STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.INFO: "cyan"}
-_QUIET, _STRONG, _COMMAND = "dim", "bold", "green"
-_WORD = re.compile(r"(?:'[^']*'|\"[^\"]*\"|[^\s'\"])+|['\"]")
-"""A word of a command line, whose quoted parts stay together."""
 
 
 def show(report: Report, console: Console, *, name: str) -> None:
@@ -42,7 +35,7 @@ def show(report: Report, console: Console, *, name: str) -> None:
         console: Where to print; its width and encoding are obeyed.
         name: The path of the dataset as the user typed it: its last part heads the report, the whole stands in the commands.
     """
-    page = _Page(max(_NARROWEST, min(console.width, _WIDEST)) - 1, console.encoding)
+    page = Page.of(console)
     findings = wording.ranked(report)
     blocks = [
         _head(page, report, Path(name).name or Path(name).resolve().name),
@@ -52,56 +45,13 @@ def show(report: Report, console: Console, *, name: str) -> None:
         _facts(page, report),
         _next(page, findings, name),
     ]
-    lines: list[Text] = []
-    for block in blocks:
-        lines += [*block, Text()] if block else []
-    console.print(Text("\n").join(lines[:-1]), soft_wrap=True, markup=False, highlight=False, emoji=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    """How wide a line may be, in cells, and what its characters may be."""
-
-    width: int
-    encoding: str
-
-    def clean(self, text: str) -> str:
-        """Make text safe and possible to print here. All text goes through this before it is measured."""
-        return encodable(printable(text), self.encoding)
-
-    @property
-    def ellipsis(self) -> str:
-        return self.clean("…")
-
-    def shorten(self, text: str, width: int) -> str:
-        return shorten(self.clean(text), width, self.ellipsis)
-
-    def shorten_left(self, text: str, width: int) -> str:
-        return shorten_left(self.clean(text), width, self.ellipsis)
-
-    def ends(self, left: Text, right: str, style: str = _QUIET) -> Text:
-        """Put text at the right end of a line."""
-        gap = self.width - cells(left.plain) - cells(right)
-        return Text.assemble(left, " " * gap, (right, style))
-
-    def bar(self, part: float, width: int) -> str:
-        """Draw a share of `width` cells, in eighths where the encoding has them; anything above nothing leaves a mark."""
-        if encodable("█▏", self.encoding) != "█▏":
-            return "#" * max(round(part * width), part > 0)
-        whole, eighths = divmod(max(round(part * width * 8), part > 0), 8)
-        return "█" * whole + " ▏▎▍▌▋▊▉"[eighths].strip()
-
-
-def _pad(text: str, width: int, *, right: bool = False) -> str:
-    """Fill up to `width` cells, on the left where text is to stand right."""
-    space = " " * (width - cells(text))
-    return space + text if right else text + space
+    page.show(console, blocks)
 
 
 # Head and verdict ---------------------------------------------------------------------------------------------------
 
 
-def _head(page: _Page, report: Report, name: str) -> list[Text]:
+def _head(page: Page, report: Report, name: str) -> list[Text]:
     size, took = page.clean(wording.size(report)), wording.duration(report.run.seconds)
     dot = page.clean("  ·  ")
     name = page.clean(name)
@@ -109,16 +59,16 @@ def _head(page: _Page, report: Report, name: str) -> list[Text]:
         kind = page.shorten(wording.format_name(report, variant=variant), 30)
         room = page.width - cells(f" {dot}{kind}{dot}{size}  {took}")
         if room >= min(cells(name), 12 if not variant else cells(name)):
-            line = Text.assemble(" ", (page.shorten_left(name, room), _STRONG), dot, kind, dot, size)
+            line = Text.assemble(" ", (page.shorten_left(name, room), STRONG), dot, kind, dot, size)
             return [page.ends(line, took)]
     room = page.width - cells(f" {dot}{kind}  {took}")
-    line = Text.assemble(" ", (page.shorten_left(name, room), _STRONG), dot, kind)
+    line = Text.assemble(" ", (page.shorten_left(name, room), STRONG), dot, kind)
     return [page.ends(line, took), *(Text(f" {part}") for part in wrap(size, page.width - 1))]
 
 
-def _verdict(page: _Page, report: Report) -> list[Text]:
+def _verdict(page: Page, report: Report) -> list[Text]:
     worst = report.worst()
-    line = Text.assemble((" Verdict", _STRONG))
+    line = Text.assemble((" Verdict", STRONG))
     lines = [line]
     for at, sentence in enumerate(wording.verdict(report)):
         if cells(line.plain) + 2 + len(sentence) > page.width:
@@ -132,7 +82,7 @@ def _verdict(page: _Page, report: Report) -> list[Text]:
 # Findings -----------------------------------------------------------------------------------------------------------
 
 
-def _findings(page: _Page, report: Report, findings: Sequence[Finding]) -> list[Text]:
+def _findings(page: Page, report: Report, findings: Sequence[Finding]) -> list[Text]:
     shown = findings[:_FINDINGS_SHOWN]
     rank_cells = len(str(len(shown)))
     margin = 1 + rank_cells + 2 + 7 + 2
@@ -141,32 +91,23 @@ def _findings(page: _Page, report: Report, findings: Sequence[Finding]) -> list[
     lines = []
     for rank, finding in enumerate(shown, 1):
         code = page.clean(finding.code)
-        message = _message(page, wording.said(finding), room - len(code) - 2)
+        message = page.wrapped(wording.said(finding), room - len(code) - 2)
         severity = finding.severity.value
-        start = Text.assemble(
-            f" {rank:>{rank_cells}}  ", (f"{severity:<7}", _SEVERITY_STYLE[finding.severity]), "  ", (message[0], _STRONG)
-        )
+        start = Text.assemble(f" {rank:>{rank_cells}}  ", (f"{severity:<7}", _SEVERITY_STYLE[finding.severity]), "  ", (message[0], STRONG))
         lines.append(page.ends(start, code))
-        lines += [Text.assemble(" " * margin, (line, _STRONG)) for line in message[1:]]
+        lines += [Text.assemble(" " * margin, (line, STRONG)) for line in message[1:]]
         if finding.locations:
             place = _place(page, finding.locations[0], finding.locations_total - 1, room)
-            lines += [Text.assemble(" " * margin, (place, _QUIET))] if place.strip() else []
+            lines += [Text.assemble(" " * margin, (place, QUIET))] if place.strip() else []
         lines += [Text.assemble(" " * margin, line) for line in _advice(page, report, finding, rank, told, room)]
     hidden = findings[_FINDINGS_SHOWN:]
     if hidden:
         more = page.clean(f"… {len(hidden):,} more ({wording.counted(hidden)}): -o report.md")
-        lines.append(Text.assemble(" " * margin, (more, _QUIET)))
+        lines.append(Text.assemble(" " * margin, (more, QUIET)))
     return lines
 
 
-def _message(page: _Page, text: str, width: int) -> list[str]:
-    lines = wrap(page.shorten(text, width * (_MESSAGE_LINES + 1)), width)
-    if len(lines) > _MESSAGE_LINES:
-        lines[_MESSAGE_LINES - 1 :] = [cut(lines[_MESSAGE_LINES - 1], width - cells(page.ellipsis)) + page.ellipsis]
-    return lines
-
-
-def _place(page: _Page, place: Place, others: int, width: int) -> str:
+def _place(page: Page, place: Place, others: int, width: int) -> str:
     more = page.clean(f"  … and {others:,} more") if others > 0 else ""
     width -= cells(more)
     notes = [page.clean(note) for note in wording.place_notes(place)]
@@ -182,49 +123,32 @@ def _place(page: _Page, place: Place, others: int, width: int) -> str:
     return line + more
 
 
-def _advice(page: _Page, report: Report, finding: Finding, rank: int, told: dict[str, int], width: int) -> list[Text]:
+def _advice(page: Page, report: Report, finding: Finding, rank: int, told: dict[str, int], width: int) -> list[Text]:
     """Give the command that treats a finding, and what it would bring; for a second finding, where it was given."""
     recommendation = wording.recommended(report, finding.code)
     if recommendation is None:
         return []
     arrow = page.clean("→ ")
     if recommendation.id in told:
-        return [Text(f"{arrow}as for {told[recommendation.id]}", _QUIET)]
+        return [Text(f"{arrow}as for {told[recommendation.id]}", QUIET)]
     told[recommendation.id] = rank
     room = width - cells(arrow)
     indent = " " * cells(arrow)
-    command = _command(page, recommendation.command or "", room)
-    lines = [Text.assemble(indent if at else arrow, (line, _COMMAND)) for at, line in enumerate(command)]
+    command = page.command(recommendation.command or "", room)
+    lines = [Text.assemble(indent if at else arrow, (line, COMMAND)) for at, line in enumerate(command)]
     note = "  (predicted)"
     changes = [f"{page.shorten(name, 12)} {page.clean(change)}" for name, change in wording.predicted(recommendation)]
     if cells(", ".join(changes)) > room - len(note):
         changes = changes[:1]
     if changes:
-        lines.append(Text.assemble(indent, shorten(", ".join(changes), room - len(note), page.ellipsis), (note, _QUIET)))
-    return lines
-
-
-def _command(page: _Page, command: str, width: int) -> list[str]:
-    """Break a command between its words, so that what is copied still runs: each line but the last ends in a backslash.
-
-    A command too long for that is cut, and ends in an ellipsis.
-    """
-    command = page.clean(command)
-    lines = [""]
-    for word in _WORD.findall(command):
-        if lines[-1] and cells(lines[-1]) + 1 + cells(word) > width - 2:
-            lines[-1] += " \\"
-            lines.append("  ")
-        lines[-1] += f" {word}" if lines[-1].strip() else word
-    if len(lines) > _COMMAND_LINES or any(cut(line, width) != line for line in lines):
-        return [shorten(command, width, page.ellipsis)]
+        lines.append(Text.assemble(indent, shorten(", ".join(changes), room - len(note), page.ellipsis), (note, QUIET)))
     return lines
 
 
 # Classes ------------------------------------------------------------------------------------------------------------
 
 
-def _classes(page: _Page, report: Report) -> list[Text]:
+def _classes(page: Page, report: Report) -> list[Text]:
     """Lay out the class table; what does not fit goes in this order: long names, the bar, the splits, the share."""
     tables = report.statistics
     rows = sorted(tables.classes, key=lambda row: (-row.instances, row.index))
@@ -235,10 +159,10 @@ def _classes(page: _Page, report: Report) -> list[Text]:
     names = [page.clean(row.name) or '""' for row in shown]
     name_wanted = min(max(cells(name) for name in [*names, "class"]), _NAME_CELLS)
     splits = tables.splits if 1 < len(tables.splits) <= _SPLIT_COLUMNS else ()
-    counts = [_column("images", [f"{row.images:,}" for row in shown])]
+    counts = [column("images", [f"{row.images:,}" for row in shown])]
     if report.dataset.format != "folder":
-        counts.append(_column("instances", [f"{row.instances:,}" for row in shown]))
-    shares = [_column("share", [wording.share(row.share) for row in shown])]
+        counts.append(column("instances", [f"{row.instances:,}" for row in shown]))
+    shares = [column("share", [wording.share(row.share) for row in shown])]
     in_splits = [_split_column(page, at, split, shown) for at, split in enumerate(splits)]
     for columns, bar in (
         (counts + shares + in_splits, True),
@@ -253,32 +177,26 @@ def _classes(page: _Page, report: Report) -> list[Text]:
     name_cells = min(name_wanted, room)
     bar_cells = min(_BAR_CELLS, _SHORT_BAR + room - name_cells) if bar else 0
     head, *body = ["".join(f"  {column[at]}" for column in columns) for at in range(len(shown) + 1)]
-    lines = [Text(f" {_pad('class', name_cells)}{head}", _QUIET)]
+    lines = [Text(f" {pad('class', name_cells)}{head}", QUIET)]
     most = max(rows[0].instances, 1)
     for row, name, figures in zip(shown, names, body, strict=True):
-        label = _pad(shorten(name, name_cells, page.ellipsis), name_cells)
+        label = pad(shorten(name, name_cells, page.ellipsis), name_cells)
         drawn = f"  {page.bar(row.instances / most, bar_cells)}" if bar and row.instances else ""
         lines.append(Text.assemble(f" {label}{figures}", (drawn, "blue")))
     if not all_shown:
         more = page.clean(f" … {len(rows) - len(shown):,} more in -o classes.csv")
-        lines.insert(1 + _HEAD, Text(more, _QUIET))
+        lines.insert(1 + _HEAD, Text(more, QUIET))
     return lines
 
 
-def _column(head: str, values: Sequence[str]) -> list[str]:
-    """Right-align a column under its head."""
-    width = max(cells(value) for value in (head, *values))
-    return [_pad(value, width, right=True) for value in (head, *values)]
-
-
-def _split_column(page: _Page, at: int, split: SplitRow, rows: Sequence[ClassRow]) -> list[str]:
-    return _column(page.shorten(split.name, 10), [f"{row.splits[at].instances:,}" for row in rows])
+def _split_column(page: Page, at: int, split: SplitRow, rows: Sequence[ClassRow]) -> list[str]:
+    return column(page.shorten(split.name, 10), [f"{row.splits[at].instances:,}" for row in rows])
 
 
 # Facts and what next ------------------------------------------------------------------------------------------------
 
 
-def _facts(page: _Page, report: Report) -> list[Text]:
+def _facts(page: Page, report: Report) -> list[Text]:
     facts = wording.facts(report)
     if report.recommendations:
         actions = dict.fromkeys(recommendation.action.replace("_", " ") for recommendation in report.recommendations)
@@ -287,32 +205,17 @@ def _facts(page: _Page, report: Report) -> list[Text]:
     room = page.width - 1 - label_cells
     lines = []
     for label, phrases in facts:
-        for at, line in enumerate(_joined(page, phrases, room)):
-            lines.append(Text.assemble(" ", (_pad("" if at else label, label_cells), _QUIET), line))
+        for at, line in enumerate(page.joined(phrases, room)):
+            lines.append(Text.assemble(" ", (pad("" if at else label, label_cells), QUIET), line))
     return lines
 
 
-def _joined(page: _Page, phrases: Sequence[str], width: int) -> list[str]:
-    """Join phrases with dots, breaking lines between phrases where one is full."""
-    dot = page.clean(" · ")
-    lines: list[str] = []
-    for phrase in phrases[:_PHRASES_SHOWN]:
-        said = _message(page, phrase, width)
-        if lines and len(said) == 1 and cells(lines[-1] + dot + said[0]) <= width:
-            lines[-1] += dot + said[0]
-        else:
-            lines += said
-    if len(phrases) > _PHRASES_SHOWN:
-        lines.append(page.clean(f"… {len(phrases) - _PHRASES_SHOWN:,} more"))
-    return lines
-
-
-def _next(page: _Page, findings: Sequence[Finding], name: str) -> list[Text]:
+def _next(page: Page, findings: Sequence[Finding], name: str) -> list[Text]:
     commands = [f"dataset-doctor explain {findings[0].code}"] if findings else []
     commands.append(f"dataset-doctor audit {shlex.quote(printable(name))} -o report.json")
     room = page.width - 8
     side_by_side = "   ".join(page.clean(command) for command in commands)
     if cells(side_by_side) <= room:
-        return [Text.assemble((" Next   ", _STRONG), (side_by_side, _COMMAND))]
-    lines = [line for command in commands for line in _command(page, command, room)]
-    return [Text.assemble((" " * 8 if at else " Next   ", _STRONG), (line, _COMMAND)) for at, line in enumerate(lines)]
+        return [Text.assemble((" Next   ", STRONG), (side_by_side, COMMAND))]
+    lines = [line for command in commands for line in page.command(command, room)]
+    return [Text.assemble((" " * 8 if at else " Next   ", STRONG), (line, COMMAND)) for at, line in enumerate(lines)]

@@ -1,0 +1,72 @@
+"""Options and words that several commands share."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from dataset_doctor.cli.config import Kind
+
+FormatChoice = Literal["coco", "voc", "yolo", "folder"]
+
+
+def _configure(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
+    """Take defaults from the configuration file before the other options are looked at."""
+    from dataset_doctor.cli import config
+
+    path = Path(value) if value else config.find(Path.cwd())
+    if path is not None:
+        commands = context.parent.command.commands.values() if context.parent else ()  # type: ignore[attr-defined]
+        elsewhere = {option for command in commands for option in _options(command)}
+        context.obj = config.load(path, _options(context.command), elsewhere)
+        context.default_map = {**context.obj.defaults, **(context.default_map or {})}
+    return value
+
+
+def _options(command: Any) -> "dict[str, Kind]":
+    """List the options of a command that a configuration file may set, and what they take."""
+    kinds: dict[str, Kind] = {}
+    for parameter in command.params:
+        is_path = parameter.metavar in ("FILE", "DIR")
+        if parameter.param_type_name != "option" or parameter.name == "config":
+            continue
+        kind: Kind = "path" if is_path else "text"
+        if parameter.is_flag:
+            kind = "flag"
+        elif parameter.multiple:
+            kind = "paths" if is_path else "list"
+        kinds[parameter.name.replace("_", "-")] = kind
+    return kinds
+
+
+Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="A folder, or a data.yaml, obj.data, COCO .json or VOC .xml.")]
+FormatOption = Annotated[FormatChoice | None, typer.Option("--format", help="Override the detected format.", show_default=False)]
+ImagesOption = Annotated[
+    Path | None, typer.Option("--images", metavar="DIR", help="Where the images are; may lie outside DATASET.", show_default=False)
+]
+ClassesOption = Annotated[
+    Path | None, typer.Option("--classes", metavar="FILE", help="Class names, one a line, in class order.", show_default=False)
+]
+ConfigOption = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE", help="Configuration file to use.", is_eager=True, callback=_configure, show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def from_command_line(context: typer.Context, name: str) -> bool:
+    """Tell whether an option was given on the command line, as against the configuration or its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def say(message: str, more: str = "") -> None:
+    """Talk to the person, on stderr."""
+    from dataset_doctor.report.text import printable
+
+    lines = [f"dataset-doctor: {printable(message)}"]
+    lines += [f"  {printable(line.strip())}" for line in more.splitlines() if line.strip()]
+    sys.stderr.write("\n".join(lines) + "\n")
