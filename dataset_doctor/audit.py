@@ -13,7 +13,7 @@ import numpy as np
 
 from dataset_doctor.checks import CHECKS
 from dataset_doctor.dataset import NO_ID, NO_SOURCE, Dataset, Place, Rows, Shapes
-from dataset_doctor.findings import POLICIES, Check, Described, Facts, Finding, Found, NotRun, Policy, Report, Run
+from dataset_doctor.findings import POLICIES, Check, Described, Facts, Finding, Found, NotRun, Policy, Report, Run, Severity
 from dataset_doctor.formats import begin_shapes, fingerprint
 from dataset_doctor.pixels import Duplicates, Pixels
 from dataset_doctor.recommend import recommend
@@ -79,6 +79,23 @@ def audit(
         normalisation=None if pixels is None else normalisation(dataset, pixels),
         run=Run(started, round(time.perf_counter() - begun, 3), str(dataset.root), platform.node(), dict(options or {})),
     )
+
+
+def label_errors(dataset: Dataset) -> list[Finding]:
+    """Look for the errors that stand in the way of writing a dataset: those of files (DD0) and of label records (DD1).
+
+    Args:
+        dataset: What `read` gave.
+    """
+    blocking = [check for check in CHECKS if check.code.startswith(("DD0", "DD1"))]
+    pending = begin_shapes(dataset)
+    facts = Facts(statistics(dataset), POLICIES["none"])
+    results = _run([check for check in blocking if not check.needs_shapes], dataset, facts)
+    facts = dataclasses.replace(facts, shapes=pending())
+    results |= _run([check for check in blocking if check.needs_shapes], dataset, facts)
+    found = ((check, results[check.code]) for check in blocking)
+    findings = [_finding(check, result, dataset, SHOWN_LOCATIONS) for check, result in found if isinstance(result, Found)]
+    return [finding for finding in findings if finding.severity is Severity.ERROR]
 
 
 def _run(checks: Sequence[Check], dataset: Dataset, facts: Facts) -> dict[str, Found | NotRun | None]:

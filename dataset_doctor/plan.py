@@ -47,11 +47,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """What the result no longer holds: images, their instances, and records left out because of an error."""
+    """What the result no longer holds: images, their instances, and records left out because of an error; `records` says which."""
 
     images: int
     instances: int
     records_with_errors: int
+    records: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ class Plan:
             "imbalance_ratio": plain(self.imbalance_ratio),
             "effective_sample_share": self.effective_sample_share,
             "certificate": certificate,
-            "dropped": plain(self.dropped),
+            "dropped": plain(self.dropped) | {"records": list(self.dropped.records)},
             "loses": list(self.loses),
             "notes": list(self.notes),
         }
@@ -248,7 +249,7 @@ def make_plan(
         distinct_images=int((repeats > 0).sum()),
         imbalance_ratio=Change(_imbalance(before), _imbalance(after)),
         effective_sample_share=total * total / squares / int(before_in.sum()) if squares else 0.0,
-        dropped=Dropped(int(gone.sum()), int((counts.T @ gone.astype(np.int64)).sum()), len(left_out)),
+        dropped=Dropped(int(gone.sum()), int((counts.T @ gone.astype(np.int64)).sum()), len(left_out), _records(dataset, left_out)),
         certificate=certificate,
         notes=tuple(notes),
     )
@@ -257,6 +258,16 @@ def make_plan(
 def _counts(dataset: Dataset, counted: NDArray[np.bool_]) -> Any:
     """Count instances, images × classes, over some of the annotations."""
     return dataset.counts() if counted.all() else dataclasses.replace(dataset, annotations=take(dataset.annotations, counted)).counts()
+
+
+def _records(dataset: Dataset, rows: Rows) -> tuple[str, ...]:
+    """Name label records by their file and line, or their JSON pointer."""
+    table = dataset.annotations
+    places = zip(*(column[rows].tolist() for column in (table.source, table.line, table.position)), strict=True)
+    return tuple(
+        f"{dataset.sources[source]}:{line}" if line else f"{dataset.sources[source]} /annotations/{position}"
+        for source, line, position in places
+    )
 
 
 def _split_changes(dataset: Dataset, splits: tuple[str, ...], in_split: NDArray[np.bool_]) -> tuple[SplitChange, ...]:

@@ -45,6 +45,10 @@ class ProgressBar:
             self._shown.start()
         return self._shown
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def close(self) -> None:
+        """Take the bar off the terminal."""
         if self._shown is not None:
             self._shown.stop()
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
