@@ -77,9 +77,9 @@ def judge(
         scores = _mean(points[name], axis=0)
         if name == baseline:
             classes = tuple(
-                ClassVerdict(label, group_of[c], int(instances[c]), _number(scores[c]), None, "cannot verify" if instances[c] < LEAST_TEST_INSTANCES else "no evidence")
+                ClassVerdict(label, group_of[c], int(instances[c]), _number(scores[c]), None, _untold(int(instances[c])))
                 for c, label in enumerate(class_names)
-            )  # fmt: skip
+            )
             arms.append(ArmVerdict(name, told["seeds"], told["metrics"], None, None, {}, classes))  # type: ignore[arg-type]
             continue
         difference, resampled = points[name] - points[baseline], drawn[name] - drawn[baseline]
@@ -192,6 +192,10 @@ def _word(interval: Interval) -> Word:
     if interval.low is not None and interval.low > 0:
         return "helped"
     return "hurt" if interval.high is not None and interval.high < 0 else "no evidence"
+
+
+def _untold(test_instances: int) -> ClassWord:
+    return "cannot verify" if test_instances < LEAST_TEST_INSTANCES else "no evidence"
 
 
 def _groups(

@@ -91,13 +91,13 @@ class ArmVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer to one question: did a treatment help?
+    """The answer to one question: whether a treatment helped.
 
     metric                 what is compared: the mean over classes of recall (classify) or of average precision (detect)
     confidence             of every interval, 0 to 1
     detectable_difference  the smallest true difference that this comparison would have found four times of five; None with one seed
     steps                  optimiser steps of every arm and seed
-    pictures               what a report may show: confusion matrices, worst errors; keyed by arm
+    extras                 what goes into the document besides: ensembles, a learning curve, confusion matrices
     """
 
     task: Task
