@@ -16,7 +16,7 @@ LAYERS = (
     ("dataset",),
     ("statistics",),
     ("findings", "plan"),
-    ("formats",),
+    ("formats", "verdict"),
     ("scan",),
     ("checks",),
     ("balance", "split", "weights"),

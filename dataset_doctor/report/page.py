@@ -99,6 +99,16 @@ class Page:
             lines.append(self.clean(f"… {len(phrases) - _PHRASES_SHOWN:,} more"))
         return lines
 
+    def facts(self, rows: Sequence[tuple[str, Sequence[str]]]) -> list[Text]:
+        """Lay out headed lists of short phrases; a list without any is left out."""
+        said = [(self.clean(label), phrases) for label, phrases in rows if phrases]
+        label_cells = max((cells(label) for label, _ in said), default=0) + 2
+        lines = []
+        for label, phrases in said:
+            for at, line in enumerate(self.joined(phrases, self.width - 1 - label_cells)):
+                lines.append(Text.assemble(" ", (pad("" if at else label, label_cells), QUIET), line))
+        return lines
+
     def show(self, console: Console, blocks: Sequence[Sequence[Text]]) -> None:
         """Print blocks of lines with an empty line between them; none is taken for markup, or broken again."""
         lines: list[Text] = []

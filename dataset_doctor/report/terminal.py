@@ -201,13 +201,7 @@ def _facts(page: Page, report: Report) -> list[Text]:
     if report.recommendations:
         actions = dict.fromkeys(recommendation.action.replace("_", " ") for recommendation in report.recommendations)
         facts.append(("advice", [*actions, "details: -o report.md"]))
-    label_cells = max(len(label) for label, _ in facts) + 2
-    room = page.width - 1 - label_cells
-    lines = []
-    for label, phrases in facts:
-        for at, line in enumerate(page.joined(phrases, room)):
-            lines.append(Text.assemble(" ", (pad("" if at else label, label_cells), QUIET), line))
-    return lines
+    return page.facts(facts)
 
 
 def _next(page: Page, findings: Sequence[Finding], name: str) -> list[Text]:

@@ -1,0 +1,133 @@
+"""A plan on a terminal: what a treatment will do, or did, class by class; readable at 80 columns, without colour and in ASCII."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from dataset_doctor.findings import plural
+from dataset_doctor.plan import ClassChange, Plan
+from dataset_doctor.report import wording
+from dataset_doctor.report.page import COMMAND, QUIET, STRONG, Page, column, pad
+from dataset_doctor.report.text import cells, encodable
+
+_CLASSES_SHOWN, _HEAD, _TAIL = 24, 12, 11
+_NAME_CELLS = 28
+_BAR_CELLS = 24
+
+
+def show(plan: Plan, console: Console, *, name: str, out: str, target: str, written: bool) -> None:
+    """Print a plan: the change in one line, the classes before and after as bars, what is dropped and lost, and what comes next.
+
+    Args:
+        plan: What was planned, or done.
+        console: Where to print; its width and encoding are obeyed.
+        name: The dataset as the user typed it.
+        out: The new dataset as the user typed it.
+        target: The format it is written in, as people call it.
+        written: Whether it has been written, or would be.
+    """
+    page = Page.of(console)
+    page.show(console, [_head(page, plan, name, out, target), _verdict(page, plan, written), _classes(page, plan), _facts(page, plan),
+                        _next(page, out, written)])  # fmt: skip
+
+
+def _head(page: Page, plan: Plan, name: str, out: str, target: str) -> list[Text]:
+    by = f" by {plan.method}" if plan.method else ""
+    of = f" of {plan.split}" if plan.split else ""
+    what = page.clean(f"  ·  {plan.command}{by}{of}  ·  {target}")
+    room = page.width - 1 - cells(what)
+    title = page.clean(f"{Path(name).name or name} → {Path(out).name or out}")
+    return [Text.assemble(" ", (page.shorten_left(title, max(room, 12)), STRONG), page.shorten(what, page.width - 13))]
+
+
+def _verdict(page: Page, plan: Plan, written: bool) -> list[Text]:
+    said = "Written" if written else "Plan"
+    sentences = [_images_told(plan)]
+    before, after = plan.imbalance_ratio.before, plan.imbalance_ratio.after
+    if plan.command == "rebalance" and before is not None and after is not None:
+        sentences.append(f"The largest class is {wording.number(before)} times the smallest before, {wording.number(after)} after.")
+    if plan.command == "rebalance" and plan.effective_sample_share < 0.995:
+        sentences.append(f"Repeats make the epoch worth {plan.effective_sample_share:.0%} of the images before.")
+    lines = [line for sentence in sentences for line in page.wrapped(sentence, page.width - len(said) - 3)]
+    return [Text.assemble((f" {said if not at else ' ' * len(said)}  ", STRONG), line) for at, line in enumerate(lines)]
+
+
+def _images_told(plan: Plan) -> str:
+    if plan.command != "rebalance":
+        return f"{plural(plan.epoch_images, 'image')} in {plural(len(plan.splits), 'split')}."
+    before = next((change.images_before for change in plan.split_changes if change.name == plan.split), 0)
+    times = f" ({plan.epoch_images / before:.2f} ×)" if before and plan.epoch_images != before else ""
+    of = f", of {plan.distinct_images:,} different pictures" if plan.distinct_images != plan.epoch_images else ""
+    return f"{plural(before, 'image')} become {plan.epoch_images:,}{times}{of}."
+
+
+# Classes ------------------------------------------------------------------------------------------------------------
+
+
+def _classes(page: Page, plan: Plan) -> list[Text]:
+    rows = sorted(plan.classes, key=lambda row: (-row.before, row.name))
+    if not rows:
+        return []
+    all_shown = len(rows) <= _CLASSES_SHOWN
+    shown = rows if all_shown else rows[:_HEAD] + rows[-_TAIL:]
+    names = [page.clean(row.name) or '""' for row in shown]
+    figures = [column("before", [f"{row.before:,}" for row in shown]), column("after", [f"{row.after:,}" for row in shown])]
+    taken = sum(2 + cells(values[0]) for values in figures)
+    bar_cells = min(_BAR_CELLS, (page.width - taken) // 2 - 3)
+    name_cells = min(max(cells(name) for name in [*names, "class"]), _NAME_CELLS, page.width - taken - bar_cells - 3)
+    head, *body = ["".join(f"  {values[at]}" for values in figures) for at in range(len(shown) + 1)]
+    lines = [Text(f" {pad('class', name_cells)}{head}", QUIET)]
+    most = max(max(row.before, row.after) for row in rows) or 1
+    for row, label, counts in zip(shown, names, body, strict=True):
+        line = Text(f" {pad(page.shorten(label, name_cells), name_cells)}{counts}  ")
+        lines.append(line.append_text(_change_bar(page, row, most, bar_cells)))
+    if not all_shown:
+        lines.insert(1 + _HEAD, Text(page.clean(f" … {len(rows) - len(shown):,} more with --json"), QUIET))
+    return lines
+
+
+def _change_bar(page: Page, row: ClassChange, most: int, width: int) -> Text:
+    """Draw what stays solid, what comes as a light bar, what goes as dots."""
+    stays, comes, goes = ("█", "▒", "░") if encodable("█▒░", page.encoding) == "█▒░" else ("#", "+", ".")
+    both, larger = (max(round(value / most * width), value > 0) for value in (min(row.before, row.after), max(row.before, row.after)))
+    grown = row.after > row.before
+    return Text.assemble((stays * both, "blue"), ((comes if grown else goes) * (larger - both), "green" if grown else "red"))
+
+
+# Facts and what next ------------------------------------------------------------------------------------------------
+
+
+def _facts(page: Page, plan: Plan) -> list[Text]:
+    changes = [
+        f"{change.name} {change.images_before:,} → {change.images_after:,}"
+        if change.images_before != change.images_after
+        else f"{change.name} {change.images_after:,}"
+        for change in plan.split_changes
+    ]
+    dropped = plan.dropped
+    gone = [f"{plural(dropped.images, 'image')} with {plural(dropped.instances, 'instance')}"] if dropped.images else []
+    if dropped.records_with_errors:
+        gone.append(f"{plural(dropped.records_with_errors, 'record')} with errors")
+    rows = [
+        ("splits", changes),
+        ("dropped", gone),
+        ("loses", list(plan.loses)),
+        ("note", list(plan.notes)),
+        ("disk", [_bytes(plan.disk_bytes)] if plan.disk_bytes else ["no image is copied"]),
+    ]
+    return page.facts(rows)
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 2**30:,.1f} GiB of images" if number >= 2**30 else f"{number / 2**20:,.1f} MiB of images"
+
+
+def _next(page: Page, out: str, written: bool) -> list[Text]:
+    if not written:
+        return [Text.assemble((" Next   ", STRONG), "run the same without --dry-run to write it")]
+    lines = page.command(f"dataset-doctor audit {shlex.quote(out)}", page.width - 8)
+    return [Text.assemble((" " * 8 if at else " Next   ", STRONG), (line, COMMAND)) for at, line in enumerate(lines)]
