@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+TURN_BACK = np.array([0, 1, 2, 3, 4, 5, 8, 7, 6], np.uint8)
+"""For each EXIF orientation the one that undoes it."""
+
 
 class FileState(IntEnum):
     """How an image file fared: not there, read in full, readable by only one of the decoders, cut off, or read by none.
@@ -38,14 +41,14 @@ class Pixels:
     has_gps, has_serial  bool: EXIF tells a place, or a camera's or owner's serial number or name
     brightness_p1, brightness_p5, brightness_p50, brightness_p95, brightness_p99  float32, 0 to 1: percentiles of luma
     contrast     float32: standard deviation of luma, 0 to 1
-    sharpness    float32: standard deviation of the Laplacian of luma ÷ its standard deviation, at the scan's fixed small side
+    sharpness    float32: spread of luma's second differences ÷ that of luma within small blocks, at the scan's fixed small side
     entropy      float32: bits, of the histogram of luma
     colourfulness float32: mean distance of the channels from grey, 0 to 1; near 0 for greyscale pictures
     channel_mean, channel_std  float32 (n, 3): RGB, 0 to 1
     content_hash object (bytes of 16): of the file's bytes; b"" where unreadable
     pixel_hash   object (bytes of 16): of the decoded pixels, for files that may be pixel-identical to another; b"" elsewhere
-    perceptual   uint64: 64-bit DCT hash of the oriented picture; `is_flat` where the picture has too little to hash
-    perceptual_flipped  uint64: the same of the mirrored picture
+    perceptual   uint64: 64-bit DCT hash of the oriented picture; bit 63 − (8 · row + column) is 1 where the frequency with so many half
+                 waves down and across is positive; `is_flat` where the picture has too little to hash
     is_flat      bool: entropy under 3 bits or no contrast, so that its hash says nothing
     """
 
@@ -73,7 +76,6 @@ class Pixels:
     content_hash: NDArray[np.object_]
     pixel_hash: NDArray[np.object_]
     perceptual: NDArray[np.uint64]
-    perceptual_flipped: NDArray[np.uint64]
     is_flat: NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -88,14 +90,15 @@ class Duplicates:
     near_group   int32, one an image: number of its cluster of nearly identical pictures (exact ones included), -1 for none
     near_pairs   int32 (m, 2): pairs of nearly but not exactly identical pictures, lower row first
     near_distance uint8 (m): differing bits of 64
-    near_mirrored bool (m): alike only when one of them is mirrored
+    near_turn    uint8 (m): the EXIF orientation, 1 to 8, that sets the second picture as the first: 1 where they are alike as they are,
+                 2 to be mirrored, 6 to be turned by 90° clockwise …
     """
 
     exact_group: NDArray[np.int32]
     near_group: NDArray[np.int32]
     near_pairs: NDArray[Any]
     near_distance: NDArray[np.uint8]
-    near_mirrored: NDArray[np.bool_]
+    near_turn: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)

@@ -306,7 +306,7 @@ def _summary(dataset: Dataset, counts: sparse.csr_array[Any]) -> Summary:
     mean_ir = float(ratios.mean()) if len(ratios) else None
     return Summary(
         images=dataset.n_images,
-        distinct_images=len(set(dataset.images.file_name)),
+        distinct_images=len(np.unique(dataset.images.picture)),
         annotations=dataset.n_annotations,
         instances=int(dataset.is_instance.sum()),
         crowd=int(dataset.annotations.has(Flag.CROWD).sum()),

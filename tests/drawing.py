@@ -117,14 +117,13 @@ def drawn_pixels(text: str) -> Pixels:
         "content_hash": np.array([f"file {row}".encode() for row in range(n)], object),
         "pixel_hash": np.array([b""] * n, object),
         "perceptual": random.integers(1, 2**64, n, dtype=np.uint64),
-        "perceptual_flipped": random.integers(1, 2**64, n, dtype=np.uint64),
         "is_flat": np.zeros(n, bool),
     }
     for row, image in enumerate(images):
         for name, value in (word.split("=") for word in image["words"] if "=" in word and not word.startswith(("id=", "file="))):
             if name == "state":
                 columns[name][row] = FileState[value]
-            elif name.startswith("perceptual"):
+            elif name == "perceptual":
                 columns[name][row] = int(value, 16)
             else:
                 columns[name][row] = value.encode() if name.endswith("_hash") else value if columns[name].dtype == object else float(value)

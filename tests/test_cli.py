@@ -8,9 +8,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.command import run
 from tests.conftest import FIXTURES
+from tests.scan.pictures import photo
 
 GOOD = sorted(p for p in FIXTURES.iterdir() if p.is_dir() and not p.name.endswith("-broken"))
 BROKEN = sorted(p for p in FIXTURES.iterdir() if p.is_dir() and p.name.endswith("-broken"))
@@ -76,6 +78,8 @@ def test_outputs_by_suffix(tmp_path: Path) -> None:
         (["audit", ".", "--format", "cocoo"], "coco"),
         (["audit", ".", "--select", "DD999"], "DD999"),
         (["audit", ".", "--locations", "many"], "neither a number nor"),
+        (["audit", ".", "--near-bits", "9"], "--near-bits 9 does not lie between 0 and 8"),
+        (["audit", ".", "--near-bits", "few"], "--near-bits"),
         (["audit", ".", "-o", "report.pdf"], ".json"),
         (["audit", ".", "-o", "no/such/folder/report.json"], "no/such/folder"),
         (["explain", "DD99"], "no check is called"),
@@ -92,6 +96,33 @@ def test_wrong_arguments_get_a_short_answer(arguments: list[str], says: str, tmp
     assert done.stderr.startswith("dataset-doctor: ")
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) <= 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near_bits", "locations"),
+    [([], None, 100), (["--near-bits", "4", "--locations", "7"], 4, 7), (["--near-bits", "0", "--locations", "all"], 0, "all")],
+)
+def test_the_limits_are_in_the_report(arguments: list[str], near_bits: int | None, locations: int | str) -> None:
+    """How many bits may differ and how many places are listed stand in `run.options`."""
+    done = run("audit", FIXTURES / "voc", "--json", *arguments)
+
+    options = json.loads(done.stdout)["run"]["options"]
+    assert (options["near_bits"], options["locations"]) == (near_bits, locations)
+
+
+@pytest.mark.parametrize(("bits", "count"), [("0", 0), ("4", 1)])
+def test_how_many_bits_may_differ(bits: str, count: int, tmp_path: Path) -> None:
+    """A brightened copy whose hash differs in two bits is a near duplicate with `--near-bits 4`, and none with 0."""
+    picture = Image.fromarray(photo(5))
+    (tmp_path / "dog").mkdir()
+    (tmp_path / "cat").mkdir()
+    picture.save(tmp_path / "dog" / "a.jpg")
+    picture.point(lambda level: min(255, int(level * 1.2))).save(tmp_path / "dog" / "b.jpg")
+    Image.fromarray(photo(6)).save(tmp_path / "cat" / "c.jpg")
+
+    done = run("audit", tmp_path, "--json", "--select", "DD502", "--near-bits", bits)
+
+    assert sum(finding["count"] for finding in json.loads(done.stdout)["findings"]) == count
 
 
 def test_an_empty_folder_and_a_folder_of_pictures(tmp_path: Path) -> None:

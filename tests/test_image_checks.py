@@ -121,6 +121,38 @@ def test_changed_copies_in_another_split_leak(tmp_path: Path) -> None:
     assert set(images_of(found["image-near-duplicate"])) == leaked | {"train/dog/04.jpg", "train/dog/again.webp"}
 
 
+def test_turned_copies_are_named_with_their_turn(tmp_path: Path) -> None:
+    """Each place says how its picture is turned against the one it goes with, clockwise; the message counts turned and mirrored pairs."""
+    files: dict[str, Image.Image | bytes] = {f"train/dog/{i:02d}.jpg": photo(i, 320, 240) for i in range(12)}
+    files["train/dog/x90.jpg"] = photo(0, 320, 240).transpose(Image.Transpose.ROTATE_270)
+    files["train/dog/x180.jpg"] = photo(1, 320, 240).transpose(Image.Transpose.ROTATE_180)
+    files["train/dog/x270.jpg"] = photo(2, 320, 240).transpose(Image.Transpose.ROTATE_90)
+    files["train/dog/xboth.jpg"] = ImageOps.mirror(photo(3, 320, 240)).transpose(Image.Transpose.ROTATE_270)
+    files["train/dog/xflip.jpg"] = ImageOps.flip(photo(4, 320, 240))
+    files["train/dog/xmirror.jpg"] = ImageOps.mirror(photo(5, 320, 240))
+    files["train/dog/xsame.jpg"] = photo(6, 320, 240).resize((160, 120))
+
+    found = findings(folder_dataset(tmp_path / "data", files), tmp_path / "cache")["image-near-duplicate"]
+
+    assert found.message == "7 groups of nearly identical images (14 files); 1 pair is mirrored; 5 pairs are turned"
+    assert {place.image.removeprefix("train/dog/"): place.detail.replace("train/dog/", "") for place in found.locations} == {
+        "00.jpg": "nearly the same picture as x90.jpg, turned by 270°",
+        "01.jpg": "nearly the same picture as x180.jpg, turned by 180°",
+        "02.jpg": "nearly the same picture as x270.jpg, turned by 90°",
+        "03.jpg": "nearly the same picture as xboth.jpg, mirrored and turned by 90°",
+        "04.jpg": "nearly the same picture as xflip.jpg, mirrored and turned by 180°",
+        "05.jpg": "nearly the same picture as xmirror.jpg, mirrored",
+        "06.jpg": "nearly the same picture as xsame.jpg",
+        "x90.jpg": "nearly the same picture as 00.jpg, turned by 90°",
+        "x180.jpg": "nearly the same picture as 01.jpg, turned by 180°",
+        "x270.jpg": "nearly the same picture as 02.jpg, turned by 270°",
+        "xboth.jpg": "nearly the same picture as 03.jpg, mirrored and turned by 90°",
+        "xflip.jpg": "nearly the same picture as 04.jpg, mirrored and turned by 180°",
+        "xmirror.jpg": "nearly the same picture as 05.jpg, mirrored",
+        "xsame.jpg": "nearly the same picture as 06.jpg",
+    }
+
+
 @pytest.mark.parametrize("n", [1, 4, 12, 30])
 def test_good_pictures_are_left_in_peace(tmp_path: Path, n: int) -> None:
     """Varied pictures of several sizes, few or some, give no finding at all."""

@@ -12,7 +12,7 @@ from dataset_doctor.findings import Found, Severity
 
 
 def picture_groups(dataset: Dataset, number: NDArray[np.int32]) -> list[Rows]:
-    """Give the rows of each group in which at least two files are the same picture; a file named twice counts once.
+    """Give the rows of each group in which at least two files are the same picture; those stated to repeat one count once.
 
     Args:
         dataset: The dataset.
@@ -21,8 +21,8 @@ def picture_groups(dataset: Dataset, number: NDArray[np.int32]) -> list[Rows]:
     rows = np.flatnonzero(number >= 0)
     rows = rows[np.argsort(number[rows], kind="stable")]
     groups = np.split(rows, np.flatnonzero(np.diff(number[rows])) + 1) if len(rows) else []
-    names = dataset.images.file_name
-    files = [np.array(sorted({names[row]: row for row in group[::-1].tolist()}.values()), np.intp) for group in groups]
+    picture = dataset.images.picture
+    files = [np.array(sorted({picture[row]: row for row in group[::-1].tolist()}.values()), np.intp) for group in groups]
     return [group for group in files if len(group) > 1]
 
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.checks._groups import groups_found, picture_groups, with_first
 from dataset_doctor.dataset import Dataset, LabelState, Rows
 from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.pixels import TURN_BACK
 
 TOLERANCE_PX, TOLERANCE_SHARE = 1.0, 0.01
 """Boxes of two copies say the same if no corner differs by more than a pixel, or by more than this share of the image's longer side."""
+
+MIRRORED = 2
+TURNED = (
+    "", "", ", mirrored", ", turned by 180°", ", mirrored and turned by 180°", ", mirrored and turned by 270°", ", turned by 90°",
+    ", mirrored and turned by 90°", ", turned by 270°",
+)  # fmt: skip
+"""What is done to the other picture by each EXIF orientation, clockwise."""
 
 
 def image_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
@@ -31,7 +41,7 @@ def image_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
 
 
 def image_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag images that are nearly the same picture: resized, compressed anew, brightened, or mirrored copies, and frames of a still scene.
+    """Flag images that are nearly the same picture: resized, recompressed, brightened, turned or mirrored copies, frames of a still scene.
 
     **Why it matters.** They add little to what a model can learn, make a class look better covered than it is, and leak as soon as a
     random split puts them on both sides.
@@ -40,8 +50,8 @@ def image_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Keep the best of each group, or keep the groups together when splitting, as `dataset-doctor split` does.
 
-    Found by a 64-bit perceptual hash (at most 6 bits differ), then confirmed on the pictures themselves. Rotated and strongly cropped
-    copies are not found.
+    Found by a 64-bit perceptual hash (at most 6 bits differ, or `--near-bits`), also turned by 90°, 180° or 270° (clockwise) and
+    mirrored, then confirmed on the pictures themselves. Copies turned by other angles, or strongly cropped, are not found.
     """
     duplicates = facts.duplicates
     if duplicates is None or not len(duplicates.near_pairs):
@@ -52,15 +62,24 @@ def image_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
     number = np.where(near[duplicates.near_group], duplicates.near_group, -1).astype(np.int32)
     # Each image goes with the first that it is in a pair with; copies of such an image go with the first of their group.
     partner = np.full(dataset.n_images, -1, np.intp)
-    partner[pairs[::-1, 1]] = pairs[::-1, 0]
-    partner[pairs[::-1, 0]] = np.where(partner[pairs[::-1, 0]] < 0, pairs[::-1, 1], partner[pairs[::-1, 0]])
+    how = np.ones(dataset.n_images, np.uint8)
+    earlier, later, turn = pairs[::-1, 0], pairs[::-1, 1], duplicates.near_turn[::-1]
+    partner[later], how[later] = earlier, TURN_BACK[turn]
+    first = partner[earlier] < 0
+    partner[earlier[first]], how[earlier[first]] = later[first], turn[first]
     groups = picture_groups(dataset, number)
     partners = [np.where(partner[group] < 0, with_first(group), partner[group]) for group in groups]
-    mirrored = int(duplicates.near_mirrored.sum())
+    mirrored, turned = int((duplicates.near_turn == MIRRORED).sum()), int((duplicates.near_turn > MIRRORED).sum())
     message = f"{plural(len(groups), 'group', 'groups')} of nearly identical images ({sum(map(len, groups)):,} files)"
     if mirrored:
         message += f"; {plural(mirrored, 'pair is', 'pairs are')} mirrored"
-    return groups_found(dataset, groups, partners, "nearly the same picture as", message)
+    if turned:
+        message += f"; {plural(turned, 'pair is', 'pairs are')} turned"
+    found = groups_found(dataset, groups, partners, "nearly the same picture as", message)
+    if found is None or found.images is None:
+        return found
+    details = [text + TURNED[turn] for text, turn in zip(found.details, how[found.images].tolist(), strict=True)]
+    return dataclasses.replace(found, details=details)
 
 
 def duplicate_label_conflict(dataset: Dataset, facts: Facts) -> Found | None:

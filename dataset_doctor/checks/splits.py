@@ -173,14 +173,14 @@ _DERIVED = re.compile(
 )
 _DERIVED_HINTS = ("__", "tile", "patch", "aug", "flip", "mirror", "rot", "blur", "nois", "copy", "dup")
 _EXPORTED_SUFFIX = re.compile(r"_(?:jpe?g|png|bmp|webp|tiff?)$", re.IGNORECASE)
-_PLAIN_NUMBER = re.compile(r"[^\W\d]{0,20}[-_ ]?\(?\d{0,16}\)?")
-_GENERIC = re.compile(r"[^\W\d]{0,20}[-_ ]?\(?\d{0,3}\)?")
+PLAIN_NUMBER = re.compile(r"[^\W\d]{0,20}[-_ ]?\(?\d{0,16}\)?")
+GENERIC = re.compile(r"[^\W\d]{0,20}[-_ ]?\(?\d{0,3}\)?")
 _VIDEO_WORD = re.compile(r"(?:^|[^a-z])(?:(frames?|frm)|video|vid|clip|movie|mov|mp4|avi|seq|sequence|cam|camera)(?![a-z])")
 _VIDEO_HINTS = ("frame", "frm", "vid", "clip", "mov", "mp4", "avi", "seq", "cam")
 _NUMBER_AT_END = re.compile(r"[-_ .]?(\d{1,9})$")
 
 
-def _stems(dataset: Dataset) -> list[str]:
+def image_stems(dataset: Dataset) -> list[str]:
     """Give the file name of each image without folder and suffix."""
     return [name.rpartition("/")[2].rpartition(".")[0] for name in dataset.images.file_name.tolist()]
 
@@ -208,6 +208,24 @@ def _without_export(stem: str) -> str:
     return _EXPORTED_SUFFIX.sub("", before) if mark else stem
 
 
+def sources_by_name(stems: list[str]) -> list[str]:
+    """Give for each stem that of the picture it was made from, as its name tells; the list itself where none was made from another.
+
+    >>> sources_by_name(["IMG_7_flip", "IMG_7_jpg.rf.0a1b2c3d4e", "crop_flip"])
+    ['IMG_7', 'IMG_7', 'crop_flip']
+    """
+    bare = [_without_export(stem) for stem in stems] if _mentions(stems, (".rf.",)) else stems
+    if _mentions(bare, _DERIVED_HINTS):
+        for row, stem in enumerate(bare):
+            found = _DERIVED.search(stem)
+            # Of a name without a number, such as crop_flip, nothing tells which picture it is.
+            if found and any(c.isdigit() for c in stem[: found.start()]):
+                if bare is stems:
+                    bare = stems.copy()
+                bare[row] = stem[: found.start()]
+    return bare
+
+
 def source_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag pictures made from one source, by their names, that lie in different splits.
 
@@ -220,16 +238,8 @@ def source_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
     """
     if len(dataset.splits) < 2:
         return None
-    stems = _stems(dataset)
-    bare = [_without_export(stem) for stem in stems] if _mentions(stems, (".rf.",)) else stems
-    if _mentions(bare, _DERIVED_HINTS):
-        for row, stem in enumerate(bare):
-            found = _DERIVED.search(stem)
-            # Of a name without a number, such as crop_flip, nothing tells which picture it is.
-            if found and any(c.isdigit() for c in stem[: found.start()]):
-                if bare is stems:
-                    bare = stems.copy()
-                bare[row] = stem[: found.start()]
+    stems = image_stems(dataset)
+    bare = sources_by_name(stems)
     if bare is stems:
         return None
     groups: dict[str, list[int]] = defaultdict(list)
@@ -240,7 +250,7 @@ def source_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
         return None
     rows = np.array(sorted(row for group in spanning for row in group), np.intp)
     # 1.jpg or image.jpg may be many pictures; a longer name is one.
-    sure = any(not _GENERIC.fullmatch(bare[group[0]]) for group in spanning)
+    sure = any(not GENERIC.fullmatch(bare[group[0]]) for group in spanning)
     n = len(spanning)
     message = f"{plural(n, 'source picture has', 'source pictures have')} copies in several splits ({plural(len(rows), 'image')})"
     return Found(n, message, images=rows, severity=Severity.ERROR if sure else Severity.WARNING)
@@ -255,18 +265,39 @@ def name_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Look at two of them side by side.
     """
-    stems = _stems(dataset) if len(dataset.splits) > 1 else []
+    stems = image_stems(dataset) if len(dataset.splits) > 1 else []
     if len(set(stems)) == len(stems):
         return None
     groups: dict[str, list[int]] = defaultdict(list)
     for row, stem in enumerate(stems):
         groups[stem].append(row)
-    spanning = _spanning(dataset, [rows for stem, rows in groups.items() if not _PLAIN_NUMBER.fullmatch(stem)])
+    spanning = _spanning(dataset, [rows for stem, rows in groups.items() if not PLAIN_NUMBER.fullmatch(stem)])
     if not spanning:
         return None
     rows = np.array(sorted(row for group in spanning for row in group), np.intp)
     message = f"{plural(len(spanning), 'image name is', 'image names are')} in more than one split"
     return Found(len(spanning), message, images=rows)
+
+
+def videos_by_name(stems: list[str]) -> dict[str, NDArray[np.int64]]:
+    """Give the images that look like frames of videos: for what their names begin with, number and row of each (n, 2), in order.
+
+    >>> {name: frames.tolist() for name, frames in videos_by_name(["cam1_2", "cam1_1", "cam1_3", "dog_1"]).items()}
+    {'cam1': [[1, 1], [2, 0], [3, 2]]}
+    """
+    frames: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    if _mentions(stems, _VIDEO_HINTS):
+        for row, stem in enumerate(stems):
+            bare = _without_export(stem)
+            if number := _NUMBER_AT_END.search(bare):
+                frames[bare[: number.start()]].append((int(number[1]), row))
+    videos = {}
+    for name, members in frames.items():
+        word = _VIDEO_WORD.search(name.lower())
+        # frame_7 is a frame; clip_7 may be the seventh clip, so that clip needs a number of its own.
+        if len(members) >= 3 and word is not None and (word[1] or any(c.isdigit() for c in name)):
+            videos[name] = np.array(sorted(members), np.int64)
+    return videos
 
 
 def sequence_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
@@ -278,23 +309,11 @@ def sequence_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Put whole videos into one split (`dataset-doctor split --group-by`).
     """
-    stems = _stems(dataset) if len(dataset.splits) > 1 else []
-    if not _mentions(stems, _VIDEO_HINTS):
-        return None
-    frames: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for row, stem in enumerate(stems):
-        bare = _without_export(stem)
-        if number := _NUMBER_AT_END.search(bare):
-            frames[bare[: number.start()]].append((int(number[1]), row))
+    stems = image_stems(dataset) if len(dataset.splits) > 1 else []
     split_of = dataset.images.in_split.argmax(axis=1)
     videos: list[NDArray[np.intp]] = []
     crossings = 0
-    for name, members in frames.items():
-        word = _VIDEO_WORD.search(name.lower())
-        # frame_7 is a frame; clip_7 may be the seventh clip, so that clip needs a number of its own.
-        if len(members) < 3 or word is None or not (word[1] or any(c.isdigit() for c in name)):
-            continue
-        at = np.array(sorted(members), np.int64)
+    for at in videos_by_name(stems).values():
         gap = np.diff(at[:, 0])
         crossing = np.flatnonzero((split_of[at[1:, 1]] != split_of[at[:-1, 1]]) & (gap <= max(1.0, float(np.median(gap)))))
         if len(crossing):
@@ -491,7 +510,7 @@ def copies_of_one_source(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Keep the copies of one source in one split. To augment while training, export without.
     """
-    stems = _stems(dataset)
+    stems = image_stems(dataset)
     if not _mentions(stems, (".rf.",)):
         return None
     groups: dict[tuple[str, bytes], list[int]] = defaultdict(list)

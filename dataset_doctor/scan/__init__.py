@@ -29,7 +29,7 @@ from dataset_doctor.pixels import FileState, Normalisation, Pixels
 from dataset_doctor.scan import _look
 from dataset_doctor.scan._cache import Cache, CacheWarning, cache_folder, file_keys, libraries
 from dataset_doctor.scan._engines import Engine, EngineName, Lost, Outcome, Work, open_engine
-from dataset_doctor.scan.near import near_pairs
+from dataset_doctor.scan.near import clusters, near_pairs
 
 __all__ = ["CacheWarning", "Normalisation", "cache_folder", "normalisation", "scan", "thumbnails"]
 
@@ -41,8 +41,8 @@ BATCH_ROWS, BATCH_SECONDS = 512, 2.0
 
 TWIN_BITS = 4
 TWIN_TOLERANCE = 0.02
-"""Pictures of one size whose hashes and mean channels are this near each other may have the same pixels: a JPEG and a PNG made of it
-are not decoded at the same scale."""
+"""Pictures of one size whose hashes (or chains of them) and mean channels are this near each other may have the same pixels: a JPEG and a
+PNG made of it are not decoded at the same scale."""
 
 
 def scan(
@@ -76,8 +76,9 @@ def scan(
         values = session.look()
         pixels = _columns(values)
         twins = _possible_twins(dataset, pixels)
-        for row, value in zip(twins.tolist(), session.find(_look.pixel_hash, twins, pixels, "identical pixels"), strict=True):
-            pixels.pixel_hash[row] = value
+        hashes = session.find(_look.pixel_hash, twins, pixels, "identical pixels")
+        of_content = dict(zip(pixels.content_hash[twins].tolist(), hashes, strict=True))
+        pixels.pixel_hash[:] = [of_content.get(content, b"") for content in pixels.content_hash.tolist()]
     return pixels
 
 
@@ -316,19 +317,35 @@ def _columns(values: Sequence[bytes]) -> Pixels:
         content_hash=texts([b"" if (content := _content(value)) == nothing else content for value in values]),
         pixel_hash=texts([b""] * len(values)),
         perceptual=table["perceptual"].copy(),
-        perceptual_flipped=table["perceptual_flipped"].copy(),
         is_flat=table["is_flat"].copy(),
     )
 
 
 def _possible_twins(dataset: Dataset, pixels: Pixels) -> Rows:
-    """Give the rows of files that may have the same pixels as another file with other bytes."""
-    rows = np.flatnonzero(np.isfinite(pixels.contrast))
-    pairs = rows[near_pairs(pixels.perceptual[rows], TWIN_BITS)[0]].reshape(-1, 2)
-    one, other = pairs[:, 0], pairs[:, 1]
-    alike = pixels.content_hash[one] != pixels.content_hash[other]
-    for size in (dataset.images.file_width, dataset.images.file_height):
-        alike &= size[one] == size[other]
-    alike &= (np.abs(pixels.channel_mean[one] - pixels.channel_mean[other]) < TWIN_TOLERANCE).all(axis=1)
-    twins: Rows = np.unique(pairs[alike])
+    """Give the rows of files that may have the same pixels as another file with other bytes; of files with the same bytes, the first."""
+    images = dataset.images
+    decoded = np.flatnonzero(np.isfinite(pixels.contrast))[::-1].tolist()
+    rows = np.array(sorted({pixels.content_hash[row]: row for row in decoded}.values()), np.intp)
+    sizes = np.stack([images.file_width[rows], images.file_height[rows]], 1)
+    number = np.unique(sizes, axis=0, return_inverse=True)[1].ravel()
+    # With random bits for each size, hashes of pictures of different sizes are far apart, however many have one hash.
+    of_size = np.random.default_rng(0).integers(0, 2**64, len(rows), dtype=np.uint64)
+    hashes = np.where(pixels.is_flat[rows], np.uint64(0), pixels.perceptual[rows])
+    distinct, number = np.unique(hashes ^ of_size[number], return_inverse=True)
+    cluster = clusters(near_pairs(distinct, TWIN_BITS)[0], len(distinct))
+    alone = cluster < 0
+    cluster[alone] = -1 - np.arange(int(alone.sum()))
+    cluster = cluster[number]
+    _, number, count = np.unique(cluster, return_inverse=True, return_counts=True)
+    rows, cluster = rows[count[number] > 1], cluster[count[number] > 1]
+    if not len(rows):
+        return rows
+    from scipy.spatial import KDTree  # loading it takes longer than all of this, and most datasets do without
+
+    # Clusters are whole numbers, far apart beside the tolerance, so that neighbours are of one cluster.
+    points, number, count = np.unique(
+        np.column_stack([cluster, pixels.channel_mean[rows]]), axis=0, return_inverse=True, return_counts=True
+    )
+    distances = np.asarray(KDTree(points).query(points, k=2, p=np.inf, distance_upper_bound=TWIN_TOLERANCE)[0])
+    twins: Rows = rows[((count > 1) | np.isfinite(distances[:, 1]))[number.ravel()]]
     return twins

@@ -36,7 +36,7 @@ from dataset_doctor.scan._worker import overheard
 Picture = NDArray[np.uint8]
 """Height × width × BGR, or height × width of luma."""
 
-REVISION = 1
+REVISION = 2
 """To be raised with every change to what these functions return: results of another revision are not taken from the cache."""
 
 MAX_BYTES = 256 << 20
@@ -75,7 +75,6 @@ RECORD = np.dtype(
         ("channel_std", "<f4", 3),
         ("content_hash", f"V{HASH_BYTES}"),
         ("perceptual", "<u8"),
-        ("perceptual_flipped", "<u8"),
         ("is_flat", "?"),
     ]
 )  # fmt: skip
@@ -197,8 +196,29 @@ _PILLOW_NAMES = {"PNM": "PPM", "HEIF": "AVIF"}
 _SELF_ORIENTING = ("TIFF", "AVIF", "HEIF")
 """Formats whose pictures the decoders turn upright themselves."""
 
-_DAMAGE = re.compile(r"^(?!.*extraneous bytes).*(?:Corrupt JPEG data|Premature end|libpng error).*$", re.M)
+_DAMAGE = re.compile(r"^.*(?:Corrupt JPEG data|Premature end|Inconsistent progression|libpng error).*$", re.M)
 """What decoders say when pixels are lost; they also warn of much that does no harm."""
+
+_LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+_END_OF_JPEG = b"\xff\xd9"
+MAX_PADDING_BYTES = 15
+
+
+def _damage_heard(said: str, data: bytes) -> str:
+    """Pick what tells of lost pixels out of what a decoder has said; "" where nothing does.
+
+    Bytes left over before the mark that ends a JPEG are what a decoder that has lost its place leaves. One or two of any value, or up to
+    MAX_PADDING_BYTES of one value, are a camera's padding. libjpeg warns once a file, and of these last: whatever else is wrong comes first.
+    """
+    damage = _DAMAGE.search(said)
+    if damage is None:
+        return ""
+    if left := _LEFT_OVER.search(damage[0]):
+        n = int(left[1])
+        end = data.find(_END_OF_JPEG, max((end for _, _, end in _jpeg_segments(data)), default=0))
+        if n <= 2 or (n <= MAX_PADDING_BYTES and len(set(data[max(end - n, 0) : end])) == 1):
+            return ""
+    return damage[0].strip()
 
 
 def _look(path: str, record: NDArray[Any]) -> str:
@@ -269,8 +289,7 @@ class _File:
             return None
         overheard()
         decoded = _by_opencv(data, _reduction(self.format, width, height))
-        damage = _DAMAGE.search(overheard())
-        heard = damage[0].strip() if damage else ""
+        heard = _damage_heard(overheard(), data)
         self.state = FileState.SOUND
         if decoded is None or heard or header.error or not ends:
             decoded = self._second_opinion(decoded, heard, ends)
@@ -513,6 +532,17 @@ def _square(luma: Picture) -> Picture:
     return _resized(luma, HASH_SIDE, HASH_SIDE)
 
 
+def _spread(values: NDArray[Any]) -> float:
+    cv2, _ = _libraries()
+    return float(cv2.meanStdDev(values)[1][0, 0]) / 255
+
+
+BLOCK, WHOLE_SHARE = 8, 0.05
+"""Sharpness is the spread of second differences ÷ that of luma within blocks of so many pixels a side: how bright the parts of a scene are
+says nothing of its edges. A share of the spread of the whole keeps pictures that are blurred beyond the size of a block from being all noise.
+Of differences along rows and along columns it is the geometric mean, as a camera that moves blurs in one direction."""
+
+
 def _measure(small: Picture, record: NDArray[Any]) -> None:
     cv2, _ = _libraries()
     full_luma = _luma(small)
@@ -526,33 +556,32 @@ def _measure(small: Picture, record: NDArray[Any]) -> None:
     contrast = math.sqrt(max(share @ _SQUARES - mean**2, 0.0))
     used = share[share > 0]
     entropy = abs(float(used @ np.log2(used)))
-    edges = cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S))[1][0, 0] / 255
+    across, down = (_spread(cv2.Sobel(luma, cv2.CV_16S, *order, ksize=1)) for order in ((2, 0), (0, 2)))
+    blocks = _spread(_resized(luma, luma.shape[1] // BLOCK, luma.shape[0] // BLOCK))
+    within = max(contrast**2 - blocks**2, 0.0) + WHOLE_SHARE * contrast**2
     record["brightness"] = np.minimum(np.searchsorted(share.cumsum(), PERCENTILES), 255) / 255
     record["contrast"], record["entropy"] = contrast, entropy
-    record["sharpness"] = edges / contrast if contrast > 1e-6 else 0.0
+    record["sharpness"] = math.sqrt(across * down / within) if contrast > 1e-6 else 0.0
     record["colourfulness"] = sum(cv2.mean(apart)) / (3 * 255)
     record["channel_mean"], record["channel_std"] = means[::-1, 0] / 255, stds[::-1, 0] / 255
-    record["perceptual"], record["perceptual_flipped"] = _perceptual(_square(luma))
+    record["perceptual"] = _perceptual(_square(luma))
     record["is_flat"] = entropy < FLAT_ENTROPY_BITS or contrast < FLAT_CONTRAST
 
 
 _HASHED = 8
+_NO_AMPLITUDE = 1.0
+"""What rounding leaves of a frequency that is not there, at most. A wave of one grey level has 256."""
+
 _COSINES = np.cos(np.pi / HASH_SIDE * np.outer(np.arange(_HASHED), np.arange(HASH_SIDE) + 0.5)).astype(np.float32)
-_MIRROR = np.where(np.arange(_HASHED) % 2, -1, 1).astype(np.float32)
 
 
-def _perceptual(square: Picture) -> tuple[int, int]:
-    """Hash 32 × 32 luma by the signs of its 64 lowest frequencies against their median, as pHash does; and the mirrored picture too.
+def _perceptual(square: Picture) -> int:
+    """Hash 32 × 32 luma by the signs of its 64 lowest frequencies, row by row, the lowest in the highest bit.
 
-    Mirroring turns the sign of the odd horizontal frequencies, so one transform serves both. The lowest frequency is mean luma, which
-    says nothing about the picture; it is left out of the median, and its bit is 0.
+    The signs, not which are above their median as in pHash: of a mirrored picture the odd frequencies change their signs and nothing else
+    changes, of a transposed one rows and columns, so that the hashes of turned pictures follow from this one. The lowest frequency is mean
+    luma, which says nothing about the picture; its bit is 0. A single colour has no bits at all.
     """
-    frequencies = _COSINES @ square.astype(np.float32) @ _COSINES.T
-    return _bits(frequencies), _bits(frequencies * _MIRROR)
-
-
-def _bits(frequencies: NDArray[np.float32]) -> int:
-    flat = frequencies.ravel()
-    above = flat > np.sort(flat[1:])[31]
-    above[0] = False
-    return int.from_bytes(np.packbits(above).tobytes(), "big")
+    positive = (_COSINES @ square.astype(np.float32) @ _COSINES.T).ravel() > _NO_AMPLITUDE
+    positive[0] = False
+    return int.from_bytes(np.packbits(positive).tobytes(), "big")

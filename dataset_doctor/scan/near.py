@@ -3,13 +3,17 @@
 Three steps, from sure to likely:
 
 1. Pictures with the same bytes or the same pixels are one group, whatever they show.
-2. Among the rest, one picture a group, pairs whose 64-bit hashes differ in few bits, as they are or with one of them mirrored. Pictures
-   too flat to be told apart by a hash stay out.
+2. Among the rest, one picture a group, pairs whose 64-bit hashes differ in few bits, as they are or with one of them turned by a quarter,
+   half or three quarters, mirrored, or both. Pictures too flat to be told apart by a hash stay out.
 3. Such pairs are looked at: small versions of both must agree point by point. Pairs that pass join pictures to clusters.
 
 Two hashes that differ in at most d of 64 bits, cut into d + 2 bands, agree in at least two of the bands whole. So for each two bands the
 hashes are sorted by the bits of both, and only those with equal bits are compared: with d = 6, 28 tables keyed by 16 bits. This finds every
 pair and compares n² ÷ 4,700 of them. It is a form of multi-index hashing (Norouzi, Punjani and Fleet, 2012).
+
+Turned pictures need no eight searches. A hash keeps the signs of frequencies: mirroring turns over the bits of odd columns or odd rows, a
+quarter turn exchanges rows and columns as well. So in each table all hashes are mirrored such that two chosen bits are 0: what agrees when
+mirrored agrees then. What is transposed stands beside each hash once more.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Rows
-from dataset_doctor.pixels import Duplicates, Pixels
+from dataset_doctor.pixels import TURN_BACK, Duplicates, Pixels
 
 Hashes = NDArray[np.uint64]
 Pairs = NDArray[np.int32]
@@ -39,6 +43,9 @@ HASH_BITS = 64
 
 MAX_BITS = 6
 """Differing bits of nearly identical pictures, at most. Copies that were resized, compressed or brightened differ in 0 to 4."""
+
+MOST_BITS = 8
+"""Differing bits that a person may ask for: with each bit more, about three times as much is compared."""
 
 EXPECTED_FALSE_PAIRS = 1.0
 """Pairs that chance alone may put within reach of each other, so that looking at them costs next to nothing."""
@@ -65,18 +72,27 @@ millions of pairs."""
 VERIFIED_AT_ONCE, COMPARED_AT_ONCE = 65_536, 4_096
 """Pairs whose thumbnails are asked for together, and compared together."""
 
+TURNS = 8
+"""Ways in which a picture can be turned by quarters and mirrored, numbered 1 to 8 as EXIF does."""
+
+_FROM_COLUMNS, _FROM_ROWS, _TRANSPOSED = (2, 3, 6, 7), (3, 4, 7, 8), 5
+"""Orientations that ask for columns in reverse order, and for rows; from _TRANSPOSED on rows and columns were exchanged before."""
+
+_ODD_COLUMNS, _ODD_ROWS = 0x5555_5555_5555_5555, 0x00FF_00FF_00FF_00FF
+"""Bits of the frequencies that change their sign when columns, or rows, are put in reverse order."""
+
 
 def max_bits_for(n: int) -> int:
     """Give the most bits, up to MAX_BITS, that may differ among n pictures before chance makes pairs of its own.
 
-    For random hashes the number of pairs within d bits is n·(n − 1) ÷ 2 · Σ C(64, k) ÷ 2⁶⁴ over k ≤ d.
+    For random hashes the number of pairs within d bits is 8 · n·(n − 1) ÷ 2 · Σ C(64, k) ÷ 2⁶⁴ over k ≤ d: each two are compared in 8 ways.
 
     >>> max_bits_for(118_000), max_bits_for(1_000_000)
-    (6, 5)
+    (6, 4)
     """
-    pairs = n * (n - 1) / 2
+    tries = TURNS * n * (n - 1) / 2
     bits = MAX_BITS
-    while bits and pairs * sum(math.comb(HASH_BITS, k) for k in range(bits + 1)) / 2.0**HASH_BITS > EXPECTED_FALSE_PAIRS:
+    while bits and tries * sum(math.comb(HASH_BITS, k) for k in range(bits + 1)) / 2.0**HASH_BITS > EXPECTED_FALSE_PAIRS:
         bits -= 1
     return bits
 
@@ -87,13 +103,14 @@ def find_duplicates(dataset: Dataset, pixels: Pixels, *, max_bits: int | None = 
     Args:
         dataset: The dataset that was scanned.
         pixels: What the scan found, one row an image of the dataset.
-        max_bits: How many of 64 bits may differ between nearly identical pictures; by default 6, fewer from about 700,000 pictures on.
+        max_bits: How many of 64 bits may differ between nearly identical pictures; by default 6, fewer from about 230,000 pictures on
+            (`max_bits_for`). 7 and 8 find more copies that were changed strongly, and take longer.
         thumbnails: Gives small versions of pictures, to look at before a pair is believed. Without, the hashes are.
     """
     n = len(pixels)
     assert n == dataset.n_images
     exact_pairs = np.concatenate([_joined_by(pixels.content_hash), _joined_by(pixels.pixel_hash)])
-    exact_group = _groups(exact_pairs, n)
+    exact_group = clusters(exact_pairs, n)
     first_of_group = np.unique(exact_group, return_index=True)[1]
     hashable = ~pixels.is_flat & (pixels.perceptual != 0)
     lone = exact_group < 0
@@ -101,16 +118,15 @@ def find_duplicates(dataset: Dataset, pixels: Pixels, *, max_bits: int | None = 
     rows = np.flatnonzero(hashable & lone)
     if max_bits is None:
         max_bits = max_bits_for(len(rows))
-    near = _near(rows, pixels, max_bits)
-    near = near if thumbnails is None else _verified(near, thumbnails, n)
-    pairs, distance, mirrored = near
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    pairs, distance, turn = turned_pairs(pixels.perceptual[rows], max_bits)
+    near = rows[pairs].astype(np.int32).reshape(-1, 2), distance, turn
+    pairs, distance, turn = _one_a_pair(near if thumbnails is None else _verified(near, thumbnails, n))
     return Duplicates(
         exact_group=exact_group,
-        near_group=_groups(np.concatenate([exact_pairs, pairs]), n),
-        near_pairs=pairs[order],
-        near_distance=distance[order],
-        near_mirrored=mirrored[order],
+        near_group=clusters(np.concatenate([exact_pairs, pairs]), n),
+        near_pairs=pairs,
+        near_distance=distance,
+        near_turn=turn,
     )
 
 
@@ -121,13 +137,13 @@ def _joined_by(hashes: NDArray[np.object_]) -> Pairs:
     return np.array(pairs, np.int32).reshape(-1, 2)
 
 
-def _groups(pairs: Pairs, n: int) -> NDArray[np.int32]:
+def clusters(pairs: Pairs, n: int) -> NDArray[np.int32]:
     """Give each of n rows the number of its connected component, counted in the order of their first rows; -1 for rows in no pair."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     group = np.full(n, -1, np.int32)
     if len(pairs):
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
         edges = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
         component = connected_components(edges, directed=False)[1]
         rows = np.unique(pairs)
@@ -138,8 +154,8 @@ def _groups(pairs: Pairs, n: int) -> NDArray[np.int32]:
 
 # Pairs of hashes ----------------------------------------------------------------------------------------------------
 
-Near = tuple[Pairs, NDArray[np.uint8], NDArray[np.bool_]]
-"""Pairs of rows, their differing bits, and whether one of them must be mirrored."""
+Near = tuple[Pairs, NDArray[np.uint8], NDArray[np.uint8]]
+"""Pairs of rows, their differing bits, and the orientation that sets the second picture as the first."""
 
 
 def near_pairs(hashes: Hashes, max_bits: int = MAX_BITS) -> tuple[Pairs, NDArray[np.uint8]]:
@@ -160,12 +176,53 @@ def near_pairs(hashes: Hashes, max_bits: int = MAX_BITS) -> tuple[Pairs, NDArray
     >>> pairs.tolist(), distances.tolist()
     ([[0, 2], [0, 3], [1, 2], [2, 3]], [2, 0, 1, 2])
     """
+    pairs, distances, _ = _pairs(hashes, lambda distinct: _pairs_of_distinct(distinct[:, None], (), max_bits))
+    return pairs, distances
+
+
+def turned_pairs(hashes: Hashes, max_bits: int = MAX_BITS) -> Near:
+    """Find all pairs of hashes that differ in at most `max_bits` bits once one of the pictures is turned or mirrored in one of the 8 ways.
+
+    Args and crowds as of `near_pairs`. No picture is in a pair with itself turned.
+
+    Returns:
+        Pairs and distances as of `near_pairs`, and for each pair the EXIF orientation, uint8 1 to 8, that turns the picture of the second
+        row as that of the first is. A pair that is near in two ways is given twice.
+
+    >>> one, other = 0x0123456789ABCDEF, 0xFEDCBA9876543210
+    >>> mirrored = turned(np.array([one], np.uint64), 2)[0]
+    >>> pairs, distances, turn = turned_pairs(np.array([one, other, mirrored ^ np.uint64(1)], np.uint64))
+    >>> pairs.tolist(), distances.tolist(), turn.tolist()
+    ([[0, 2]], [1], [2])
+    """
+    flips = (_ODD_ROWS, _ODD_COLUMNS)
+    return _pairs(hashes, lambda distinct: _pairs_of_distinct(np.stack([distinct, turned(distinct, _TRANSPOSED)], 1), flips, max_bits))
+
+
+def turned(hashes: Hashes, orientation: int) -> Hashes:
+    """Give the hashes of the pictures turned and mirrored as an EXIF orientation asks for; bits are those of `Pixels.perceptual`.
+
+    >>> [f"{turned(np.array([1 << 62], np.uint64), orientation)[0]:016x}" for orientation in (1, 4, 5)]
+    ['4000000000000000', '40ff00ff00ff00ff', '0080000000000000']
+    """
+    if orientation >= _TRANSPOSED:
+        # Of a square of bits exchange the quarters off the diagonal, then within quarters, then within those.
+        for distance, mask in ((28, 0x0000_0000_F0F0_F0F0), (14, 0x0000_CCCC_0000_CCCC), (7, 0x00AA_00AA_00AA_00AA)):
+            shift = np.uint64(distance)
+            differs = (hashes ^ (hashes >> shift)) & np.uint64(mask)
+            hashes = hashes ^ differs ^ (differs << shift)
+    mask = (_ODD_COLUMNS if orientation in _FROM_COLUMNS else 0) ^ (_ODD_ROWS if orientation in _FROM_ROWS else 0)
+    return hashes ^ np.uint64(mask)
+
+
+def _pairs(hashes: Hashes, of_distinct: Callable[[Hashes], Iterator[Found]]) -> Near:
+    """Give the pairs of rows whose hashes are equal, or make a pair among the different hashes."""
     distinct, number, size = np.unique(hashes, return_inverse=True, return_counts=True)
     members = np.argsort(number, kind="stable")
     start = np.cumsum(size) - size
     repeated = np.flatnonzero(size > 1)
-    found = [*_pairs_of_distinct(distinct, max_bits), (repeated, repeated, np.zeros(len(repeated), np.uint8))]
-    left, right, distance = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    equal = (repeated, repeated, np.zeros(len(repeated), np.uint8), np.ones(len(repeated), np.uint8))
+    left, right, distance, turn = (np.concatenate(parts) for parts in zip(*of_distinct(distinct), equal, strict=True))
     most_equal = CROWD_EQUAL if len(left) < MOST_PAIRS else 1
     stands_for = np.where(size > most_equal, 1, size)
     each = stands_for[left] * stands_for[right]
@@ -174,73 +231,119 @@ def near_pairs(hashes: Hashes, max_bits: int = MAX_BITS) -> tuple[Pairs, NDArray
     by, width = left[of], stands_for[right[of]]
     one, other = members[start[by] + within // width], members[start[right[of]] + within % width]
     kept = (by != right[of]) | (one < other)
+    one, other, of = one[kept], other[kept], of[kept]
     crowded = np.flatnonzero(size[number[members]] > most_equal)
     first = members[start[number[members[crowded]]]]
     later = first != members[crowded]
-    pairs = np.concatenate([np.stack([one[kept], other[kept]], 1), np.stack([first[later], members[crowded][later]], 1)])
+    n_later = int(later.sum())
+    pairs = np.concatenate([np.stack([one, other], 1), np.stack([first[later], members[crowded][later]], 1)])
+    distances = np.concatenate([distance[of], np.zeros(n_later, np.uint8)])
+    turns = np.concatenate([np.where(one < other, turn[of], TURN_BACK[turn[of]]), np.ones(n_later, np.uint8)])
     pairs = np.sort(pairs, axis=1).astype(np.int32)
-    distances = np.concatenate([distance[of[kept]], np.zeros(int(later.sum()), np.uint8)])
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    return pairs[order], distances[order]
+    order = np.lexsort((turns, pairs[:, 1], pairs[:, 0]))
+    return pairs[order], distances[order], turns[order]
 
 
-def _pairs_of_distinct(hashes: Hashes, max_bits: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]]:
-    """Give the rows and distances of pairs, each pair once, of hashes that are ascending and all different."""
+Found = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8], NDArray[np.uint8]]
+"""Rows of one and of the other, distances, and orientations that set the others as the ones."""
+
+_TURN = np.array([[1, 4], [2, 3]], np.uint8)
+"""Orientation by whether columns and rows are in reverse order, of what is not transposed; 4 more of what is."""
+
+
+def _pairs_of_distinct(variants: Hashes, flips: tuple[int, ...], max_bits: int) -> Iterator[Found]:
+    """Give the pairs of hashes that are all different, each once a variant; a hash like itself transposed is one.
+
+    Args:
+        variants: uint64 (n, k): the ascending hashes, and beside them, where wanted, those of the transposed pictures.
+        flips: Masks of bits that may be turned over; any of them together, too.
+        max_bits: Differing bits of a pair, at most.
+    """
+    n_variants = variants.shape[1]
+    hashes = variants.ravel()
     edges = np.linspace(0, HASH_BITS, max_bits + 3).astype(int).tolist()
     bands = [(low, high - low) for low, high in itertools.pairwise(edges)]
     masks = np.array([((1 << width) - 1) << low for low, width in bands], np.uint64)
     n_pairs = 0
     for i, j in itertools.combinations(range(len(bands)), 2):
-        order, left = _sorted_by_bands(hashes, bands[i], bands[j])
-        ordered = hashes[order]
-        at = np.flatnonzero(left)
+        level, free = _levelled(hashes, int(masks[i] | masks[j]), flips)
+        order, left = _sorted_by_bands(level, bands[i], bands[j])
+        ordered = level[order]
+        # Each row as it is is compared with what follows in both variants: the later of two transposed is the earlier transposed.
+        at = np.flatnonzero((left > 0) & (order % n_variants == 0))
         for step in itertools.count(1):
             at = at[left[at] >= step]
             crowd, neighbours = (CROWD, CROWD_NEIGHBOURS) if n_pairs < MOST_PAIRS else (SMALL_CROWD, 1)
-            if step > neighbours:
-                at = at[left[at] < crowd]
+            if step > neighbours * n_variants:
+                at = at[left[at] < crowd * n_variants]
             if not len(at):
                 break
-            different = ordered[at] ^ ordered[at + step]
-            distance = np.bitwise_count(different)
-            close = np.flatnonzero(distance <= max_bits)
-            if not len(close):
-                continue
-            # A pair that agrees in three bands stands in three tables; it counts in the first.
-            agree = (different[close, None] & masks) == 0
-            close = close[(np.cumsum(agree[:, :j], axis=1)[:, -1] == 1) & (agree.argmax(axis=1) == i)]
-            n_pairs += len(close)
-            yield order[at[close]], order[at[close] + step], distance[close]
+            apart = ordered[at] ^ ordered[at + step]
+            for flip in free:
+                different = apart ^ np.uint64(flip) if flip else apart
+                distance = np.bitwise_count(different)
+                close = np.flatnonzero(distance <= max_bits)
+                if not len(close):
+                    continue
+                # A pair that agrees in three bands stands in three tables; it counts in the first.
+                agree = (different[close, None] & masks) == 0
+                close = close[(np.cumsum(agree[:, :j], axis=1)[:, -1] == 1) & (agree.argmax(axis=1) == i)]
+                one, other = order[at[close]], order[at[close] + step]
+                flipped = hashes[one] ^ hashes[other] ^ different[close]
+                one, (other, transposed) = one // n_variants, np.divmod(other, n_variants)
+                turn = _TURN[_has(flipped, _ODD_COLUMNS & ~_ODD_ROWS), _has(flipped, _ODD_ROWS & ~_ODD_COLUMNS)]
+                turn += (4 * transposed).astype(np.uint8)
+                n_pairs += len(close)
+                yield one, other, distance[close], turn
+
+
+def _has(hashes: Hashes, mask: int) -> NDArray[np.intp]:
+    bits: NDArray[np.intp] = ((hashes & np.uint64(mask)) != 0).astype(np.intp)
+    return bits
+
+
+def _levelled(hashes: Hashes, mask: int, flips: tuple[int, ...]) -> tuple[Hashes, list[int]]:
+    """Turn hashes over so that those that agree in the bits of a mask after any flips agree as they are.
+
+    The second value lists the flips that change no bit of the mask, so that these bits do not tell whether to make them; 0 is one.
+    """
+    free, waiting = [0], list(flips)
+    while waiting:
+        flip = waiting.pop(0)
+        bit = flip & mask & -(flip & mask)
+        if not bit:
+            free += [flip ^ other for other in free]
+            continue
+        hashes = hashes ^ ((hashes >> np.uint64(bit.bit_length() - 1)) & np.uint64(1)) * np.uint64(flip)
+        # What is made from here on leaves the bit alone.
+        waiting = [other ^ flip if other & bit else other for other in waiting]
+    return hashes, free
 
 
 def _sorted_by_bands(hashes: Hashes, one: tuple[int, int], other: tuple[int, int]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
-    """Sort hashes by the bits of two bands; give the order, and how many with the same bits follow each."""
-    bits = one[1] + other[1]
+    """Sort hashes by the bits of two bands, and equal ones by their rows; give the order, and how many with the same bits follow each."""
     key = ((hashes >> np.uint64(one[0])) & np.uint64((1 << one[1]) - 1)) << np.uint64(other[1])
     key |= (hashes >> np.uint64(other[0])) & np.uint64((1 << other[1]) - 1)
-    # numpy sorts 16-bit numbers by radix, several times faster.
-    key = key.astype(np.uint16 if bits <= 16 else np.uint32 if bits <= 32 else np.uint64)
-    order = np.argsort(key, kind="stable")
-    key = key[order]
+    # Numbers that hold the row as well are sorted several times faster than rows by a key. Bits for which there is no room are left out:
+    # more is compared then, and nothing else follows from it.
+    row_bits = max(len(hashes) - 1, 1).bit_length()
+    key >>= np.uint64(max(one[1] + other[1] + row_bits - 64, 0))
+    key = np.sort(key << np.uint64(row_bits) | np.arange(len(hashes), dtype=np.uint64))
+    order = (key & np.uint64((1 << row_bits) - 1)).astype(np.intp)
+    key >>= np.uint64(row_bits)
     ends = np.flatnonzero(np.append(key[1:] != key[:-1], True)) if len(key) else np.zeros(0, np.intp)
     length = np.diff(ends, prepend=-1)
     left = np.repeat(ends, length) - np.arange(len(key))
     return order, left.astype(np.int32)
 
 
-def _near(rows: Rows, pixels: Pixels, max_bits: int) -> Near:
-    """Pair rows by their hashes as they are, and by one hash against the other mirrored."""
-    n = len(rows)
-    pairs, distance = near_pairs(np.concatenate([pixels.perceptual[rows], pixels.perceptual_flipped[rows]]), max_bits)
-    # Two mirrored hashes say the same again as the two hashes themselves, and a symmetric picture is its own mirror image.
-    wanted = (pairs[:, 0] < n) & (pairs[:, 1] != pairs[:, 0] + n)
-    pairs, distance = pairs[wanted], distance[wanted]
-    mirrored = pairs[:, 1] >= n
-    pairs = np.sort(np.where(pairs >= n, pairs - n, pairs), axis=1)
-    order = np.lexsort((distance, mirrored, pairs[:, 1], pairs[:, 0]))
-    pairs, distance, mirrored = pairs[order], distance[order], mirrored[order]
+def _one_a_pair(near: Near) -> Near:
+    """Keep one way in which a pair is near: as both are where that is one, else that with the fewest differing bits."""
+    pairs, distance, turn = near
+    order = np.lexsort((turn, distance, turn > 1, pairs[:, 1], pairs[:, 0]))
+    pairs, distance, turn = pairs[order], distance[order], turn[order]
     new = np.append(True, (pairs[1:] != pairs[:-1]).any(axis=1))[: len(pairs)]
-    return rows[pairs[new]].astype(np.int32).reshape(-1, 2), distance[new], mirrored[new]
+    return pairs[new], distance[new], turn[new]
 
 
 # A look at the pictures ---------------------------------------------------------------------------------------------
@@ -252,7 +355,7 @@ def _verified(near: Near, thumbnails: Thumbnails, n: int) -> Near:
     The nearest come first. After the first batch, pairs that earlier ones have joined already are passed over: of a thousand frames that
     are all alike, not all of half a million pairs are looked at.
     """
-    pairs, distance, mirrored = near
+    pairs, distance, turn = near
     by_distance = np.argsort(distance, kind="stable")
     waiting = by_distance
     kept: list[NDArray[np.intp]] = []
@@ -266,16 +369,16 @@ def _verified(near: Near, thumbnails: Thumbnails, n: int) -> Near:
         place[new] = np.arange(len(new)) + (0 if small is None else len(small))
         small = fresh if small is None else np.concatenate([small, fresh])
         agreed = [
-            correlation(small[place[pairs[part, 0]]], small[place[pairs[part, 1]]], mirrored[part]) >= ALIKE
+            correlation(small[place[pairs[part, 0]]], small[place[pairs[part, 1]]], turn[part]) >= ALIKE
             for part in np.array_split(batch, len(batch) // COMPARED_AT_ONCE + 1)
         ]
         kept.append(batch[np.concatenate(agreed)])
         if len(waiting):
-            group = _groups(pairs[np.concatenate(kept)], n)
+            group = clusters(pairs[np.concatenate(kept)], n)
             ends = group[pairs[waiting]]
             waiting = waiting[(ends[:, 0] < 0) | (ends[:, 0] != ends[:, 1])]
     chosen = np.sort(np.concatenate(kept)) if kept else np.zeros(0, np.intp)
-    return pairs[chosen], distance[chosen], mirrored[chosen]
+    return pairs[chosen], distance[chosen], turn[chosen]
 
 
 def _reduced(squares: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -286,19 +389,24 @@ def _reduced(squares: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return reduced
 
 
-def correlation(one: NDArray[np.uint8], other: NDArray[np.uint8], mirrored: NDArray[np.bool_]) -> NDArray[np.float32]:
+def correlation(one: NDArray[np.uint8], other: NDArray[np.uint8], turn: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Correlate thumbnails pair by pair: 1 where they differ in brightness and contrast alone, about 0 where they have nothing in common.
 
     Args:
         one: Luma, uint8 (k, side, side), of any side.
         other: The same of the partners.
-        mirrored: (k), where the partner is to be mirrored first.
+        turn: uint8 (k): the EXIF orientation that the partner is to be turned by first, 1 to 8.
 
     >>> ramp = np.arange(9, dtype=np.uint8).reshape(1, 3, 3)
-    >>> correlation(ramp, 2 * ramp + 7, np.array([False])).tolist(), correlation(ramp, ramp[:, :, ::-1], np.array([True])).tolist()
+    >>> correlation(ramp, 2 * ramp + 7, np.array([1])).tolist(), correlation(ramp, ramp[:, :, ::-1], np.array([2])).tolist()
     ([1.0], [1.0])
     """
-    other = np.where(mirrored[:, None, None], other[:, :, ::-1], other)
+    other = other.copy()
+    for orientation in np.unique(turn[turn > 1]).tolist():
+        chosen = np.flatnonzero(turn == orientation)
+        some = other[chosen].transpose(0, 2, 1) if orientation >= _TRANSPOSED else other[chosen]
+        some = some[:, :, ::-1] if orientation in _FROM_COLUMNS else some
+        other[chosen] = some[:, ::-1] if orientation in _FROM_ROWS else some
     a, b = (x.reshape(len(x), x.shape[1] * x.shape[2]).astype(np.float32) for x in (one, other))
     a -= a.mean(axis=1, keepdims=True)
     b -= b.mean(axis=1, keepdims=True)

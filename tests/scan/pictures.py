@@ -60,6 +60,7 @@ def listed(root: Path, names: list[str]) -> Dataset:
         source_id=np.zeros(n, np.int64),
         source=unknown,
         position=np.zeros(n, np.int64),
+        picture=np.arange(n, dtype=np.int32),
     )
     return Dataset(
         root=root, format="folder", variant="", task="classify", evidence=(), voc_origin=None, classes=(), splits=("all",),

@@ -236,7 +236,7 @@ def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_cache_forgets_what_was_used_longest_ago(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over its limit, files of the oldest day go first; those that were asked for again today stay."""
-    old = folder_of(tmp_path / "old", pictures(30))
+    old = folder_of(tmp_path / "old", pictures(90))
     new = folder_of(tmp_path / "new", {f"n{i}.jpg": encoded(photo(100 + i)) for i in range(30)})
     monkeypatch.setattr(_cache, "_today", lambda: 1)
     scan(old, cache=tmp_path / "cache")
@@ -250,7 +250,7 @@ def test_the_cache_forgets_what_was_used_longest_ago(tmp_path: Path, monkeypatch
     assert asked(new, tmp_path / "cache")[1]["image files"] == (30, 30)
     monkeypatch.setattr(_cache, "MAX_BYTES", 1 << 30)
     assert asked(new, tmp_path / "cache")[1]["image files"] == (30, 30)
-    assert asked(old, tmp_path / "cache")[1]["image files"] == (0, 30)
+    assert asked(old, tmp_path / "cache")[1]["image files"] == (0, 90)
 
 
 def test_thumbnails_come_from_the_cache_too(tmp_path: Path) -> None:

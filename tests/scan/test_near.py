@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from dataset_doctor.pixels import Duplicates, Pixels
-from dataset_doctor.scan.near import correlation, find_duplicates, max_bits_for, near_pairs
+from dataset_doctor.pixels import TURN_BACK, Duplicates, Pixels
+from dataset_doctor.scan import scan, thumbnails
+from dataset_doctor.scan.near import correlation, find_duplicates, max_bits_for, near_pairs, turned, turned_pairs
 from tests.drawing import draw, drawn_pixels
+from tests.scan.pictures import encoded, folder_of, photo
 
 
 def brute_force(hashes: np.ndarray, max_bits: int) -> list[tuple[int, int, int]]:
@@ -98,8 +102,107 @@ def test_a_still_camera_does_not_blow_up() -> None:
 
 
 def test_fewer_bits_may_differ_among_more_pictures() -> None:
-    """Chance makes about 0.03 pairs of 118,000 random hashes at 6 bits and 2.3 of a million, 1.8 of ten million at 4 bits."""
-    assert [max_bits_for(n) for n in (0, 1, 1_000, 118_000, 1_000_000, 10_000_000)] == [6, 6, 6, 6, 5, 3]
+    """In eight ways chance makes 0.25 pairs of 118,000 random hashes at 6 bits, 1.8 of a million at 5, 0.9 of ten million at 3."""
+    assert [max_bits_for(n) for n in (0, 1, 1_000, 118_000, 1_000_000, 10_000_000)] == [6, 6, 6, 6, 4, 3]
+
+
+# Turned pictures ----------------------------------------------------------------------------------------------------
+
+
+def brute_force_turned(hashes: np.ndarray, max_bits: int) -> list[tuple[int, int, int, int]]:
+    """Compare all with all in all eight ways."""
+    ways = [[int(h) for h in turned(hashes, orientation)] for orientation in range(1, 9)]
+    return [
+        (i, j, distance, orientation)
+        for i in range(len(hashes))
+        for j in range(i + 1, len(hashes))
+        for orientation in range(1, 9)
+        if (distance := (ways[0][i] ^ ways[orientation - 1][j]).bit_count()) <= max_bits
+    ]
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    seeds=st.lists(st.tuples(st.integers(0, 2**64 - 1), st.booleans()), min_size=1, max_size=6),
+    changes=st.lists(st.tuples(st.integers(0, 5), st.integers(1, 8), st.lists(st.integers(0, 63), max_size=9)), max_size=25),
+    max_bits=st.integers(0, 8) | st.just(17),
+)
+def test_every_turned_pair_is_found_once(seeds: list[tuple[int, bool]], changes: list[tuple[int, int, list[int]]], max_bits: int) -> None:
+    """For any hashes, those of symmetric pictures too, and any limit the pairs, distances and turns are those of comparing all with all."""
+    column = np.array([seed for seed, _ in seeds], np.uint64)
+    column = np.where([symmetric for _, symmetric in seeds], column | turned(column, 5), column)
+    copies = [
+        turned(column[start : start + 1], orientation) ^ np.uint64(sum(1 << bit for bit in set(bits)))
+        for start, orientation, bits in changes
+        if start < len(seeds)
+    ]
+    hashes = np.concatenate([column, *copies])
+
+    pairs, distances, turns = turned_pairs(hashes, max_bits)
+
+    assert [(*pair, d, t) for pair, d, t in zip(pairs.tolist(), distances.tolist(), turns.tolist(), strict=True)] == brute_force_turned(
+        hashes, max_bits
+    )
+
+
+def test_turning_back_undoes_a_turn() -> None:
+    """An orientation followed by the one that undoes it leaves a hash as it was."""
+    hashes = np.random.default_rng(5).integers(0, 2**64, 50, dtype=np.uint64)
+
+    for orientation in range(1, 9):
+        assert (turned(turned(hashes, orientation), int(TURN_BACK[orientation])) == hashes).all(), orientation
+
+
+def turned_picture(picture: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn a picture as the EXIF standard says that one stored with this orientation is to be shown."""
+    clockwise = {1: 0, 2: 0, 3: 2, 4: 2, 5: 3, 6: 1, 7: 1, 8: 3}[orientation]
+    mirrored = picture[:, ::-1] if orientation in (2, 4, 5, 7) else picture
+    return np.rot90(mirrored, -clockwise)
+
+
+def test_turned_and_mirrored_copies_of_photos_are_found(tmp_path: Path) -> None:
+    """All seven ways of five photos, compressed to JPEG quality 50 and made smaller, are found with the way, and nothing else is."""
+    files = {}
+    for seed in range(5):
+        picture = photo(seed, 320, 240)
+        files[f"{seed} 1.jpg"] = encoded(picture, quality=95)
+        for orientation in range(2, 9):
+            copy = Image.fromarray(np.ascontiguousarray(turned_picture(picture, orientation)))
+            small = copy.resize((copy.width * 3 // 4, copy.height * 3 // 4)) if orientation % 2 else copy
+            files[f"{seed} {orientation}.jpg"] = encoded(small, quality=50)
+    files |= {f"other {seed}.jpg": encoded(photo(seed + 50)) for seed in range(5)}
+    dataset = folder_of(tmp_path, files)
+    pixels = scan(dataset, cache=None, workers=1)
+
+    result = find_duplicates(dataset, pixels, thumbnails=thumbnails(dataset, pixels, cache=None, workers=1))
+
+    assert result.near_group.tolist() == [group for group in range(5) for _ in range(8)] + [-1] * 5
+    ways = {(int(a), int(b)): int(turn) for (a, b), turn in zip(result.near_pairs, result.near_turn, strict=True)}
+    for seed in range(5):
+        assert [ways[8 * seed, 8 * seed + other] for other in range(1, 8)] == [int(TURN_BACK[o]) for o in range(2, 9)]
+    assert len(ways) == 5 * 28
+
+
+@pytest.mark.parametrize("symmetry", ["left-right", "diagonal", "all"])
+def test_a_symmetric_photo_is_no_copy_of_itself(tmp_path: Path, symmetry: str) -> None:
+    """A picture that looks the same when mirrored or turned is in no pair, and its copy is told as a copy that is not turned."""
+    square = photo(4, 240, 240).astype(np.uint16)
+    if symmetry != "diagonal":
+        square = (square + square[:, ::-1]) // 2
+    if symmetry != "left-right":
+        square = (square + square.transpose(1, 0, 2)) // 2
+    if symmetry == "all":
+        square = (square + square[::-1]) // 2
+    symmetric = square.astype(np.uint8)
+    dataset = folder_of(tmp_path, {"a.png": encoded(symmetric, "PNG"), "b.jpg": encoded(photo(5)), "c.png": encoded(photo(6), "PNG")})
+    alone = scan(dataset, cache=None, workers=1)
+    twice = Pixels(**{name: np.concatenate([getattr(alone, name)[:1]] * 2 + [getattr(alone, name)[1:2]]) for name in Pixels.__slots__})
+    twice.content_hash[1] = b"another"
+
+    assert len(find_duplicates(dataset, alone).near_pairs) == 0
+    result = find_duplicates(dataset, twice)
+    assert result.near_pairs.tolist() == [[0, 1]]
+    assert result.near_turn.tolist() == [1]
 
 
 # Groups -------------------------------------------------------------------------------------------------------------
@@ -134,7 +237,7 @@ def test_near_pairs_join_the_copies_of_both() -> None:
         "a.jpg 9x9 perceptual=ff00 content_hash=a\n"
         "b.jpg 9x9 perceptual=ff00 content_hash=a\n"
         "c.jpg 9x9 perceptual=ff07\n"
-        "d.jpg 9x9 perceptual_flipped=ff0f perceptual=1\n"
+        "d.jpg 9x9 perceptual=555555555555aa5a\n"
         "e.jpg 9x9\n"
     )
 
@@ -142,7 +245,7 @@ def test_near_pairs_join_the_copies_of_both() -> None:
     assert result.near_group.tolist() == [0, 0, 0, 0, -1]
     assert result.near_pairs.tolist() == [[0, 2], [0, 3], [2, 3]]
     assert result.near_distance.tolist() == [3, 4, 1]
-    assert result.near_mirrored.tolist() == [False, True, True]
+    assert result.near_turn.tolist() == [1, 2, 2]
 
 
 def test_flat_pictures_are_compared_exactly_only() -> None:
@@ -155,12 +258,15 @@ def test_flat_pictures_are_compared_exactly_only() -> None:
     assert result.near_group.tolist() == [0, 0] + [-1] * 48
 
 
-def test_a_symmetric_picture_is_no_copy_of_itself() -> None:
-    """A picture that is its own mirror image makes no pair; two of them are alike as they are, not mirrored."""
-    result = duplicates("a.jpg 9x9 perceptual=ff perceptual_flipped=ff\nb.jpg 9x9 perceptual=ff perceptual_flipped=fe\n")
+def test_a_symmetric_picture_is_no_copy_of_itself_by_hash() -> None:
+    """A hash that is its own transposed makes no pair; two of them are alike as they are, though nearer when transposed."""
+    result = duplicates(
+        "a.jpg 9x9 perceptual=8040201008040201\nb.jpg 9x9 perceptual=8040201008040203\nc.jpg 9x9 perceptual=8040201008040301\n"
+    )
 
-    assert result.near_pairs.tolist() == [[0, 1]]
-    assert result.near_mirrored.tolist() == [False]
+    assert result.near_pairs.tolist() == [[0, 1], [0, 2], [1, 2]]
+    assert result.near_distance.tolist() == [1, 1, 2]
+    assert result.near_turn.tolist() == [1, 1, 1]
 
 
 def test_pairs_that_look_different_are_not_believed() -> None:
@@ -176,13 +282,13 @@ def test_pairs_that_look_different_are_not_believed() -> None:
         return small[rows]
 
     text = (
-        "a.jpg 9x9 perceptual=ff\nb.jpg 9x9 perceptual=fe\nc.jpg 9x9 perceptual=fc\nd.jpg 9x9 perceptual_flipped=ff\n"
+        "a.jpg 9x9 perceptual=ff\nb.jpg 9x9 perceptual=fe\nc.jpg 9x9 perceptual=fc\nd.jpg 9x9 perceptual=55555555555555aa\n"
         "e.jpg 9x9 perceptual=f8\nf.jpg 9x9\n"
     )
     result = duplicates(text, thumbnails=thumbnails)
 
     assert result.near_pairs.tolist() == [[0, 1], [0, 3], [1, 3]]
-    assert result.near_mirrored.tolist() == [False, True, True]
+    assert result.near_turn.tolist() == [1, 2, 2]
     assert result.near_group.tolist() == [0, 0, -1, 0, -1, -1]
     assert sorted(asked) == [0, 1, 2, 3, 4], "each picture of a pair is asked for once, others are not"
 
@@ -210,8 +316,19 @@ def test_correlation_ignores_brightness_and_contrast() -> None:
 
     one = np.concatenate([a, a, a])
     other = np.concatenate([b, a * 2, np.full_like(a, 9)])
-    values = correlation(one, other, np.zeros(3, bool))
+    values = correlation(one, other, np.ones(3, np.uint8))
 
     assert abs(values[0]) < 0.3
     assert values[1] == pytest.approx(1)
     assert values[2] == 0
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_correlation_turns_the_partner(orientation: int) -> None:
+    """A picture is alike the one that an orientation turns into it, and unlike that turned otherwise."""
+    picture = np.random.default_rng(2).integers(0, 256, (1, 16, 16)).astype(np.uint8)
+    stored = turned_picture(picture[0], int(TURN_BACK[orientation]))[None]
+
+    values = [float(correlation(picture, stored, np.array([way], np.uint8))[0]) for way in range(1, 9)]
+
+    assert [way for way, value in zip(range(1, 9), values, strict=True) if value > 0.99] == [orientation]

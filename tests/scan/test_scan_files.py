@@ -6,16 +6,18 @@ import io
 import os
 import struct
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from dataset_doctor.pixels import FileState, Pixels
 from dataset_doctor.scan import scan
+from dataset_doctor.scan.near import CROWD_EQUAL, turned
 from tests.scan.pictures import encoded, folder_of, listed, photo
 
 
@@ -75,14 +77,15 @@ def test_a_picture_only_pillow_reads_is_suspect(tmp_path: Path) -> None:
 
 
 def test_exif_turns_the_picture(tmp_path: Path) -> None:
-    """Whatever orientation a file is stored in, the upright picture has the hash of the plain one; orientation 2 is its mirror image."""
+    """Whatever orientation a file is stored in, the upright picture has the hash of the plain one; those of others follow from it."""
     upright = Image.fromarray(photo(3))
     undo = {
         1: None, 2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270,
     }  # fmt: skip
-    files = {"plain.png": encoded(upright, "PNG"), "mirrored.png": encoded(upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT), "PNG")}
+    files = {"plain.png": encoded(upright, "PNG")}
     for orientation, stored in undo.items():
+        files[f"as stored {orientation}.png"] = encoded(upright.transpose(stored) if stored is not None else upright, "PNG")
         exif = Image.Exif()
         exif[0x0112] = orientation
         image = upright.transpose(stored) if stored is not None else upright
@@ -92,10 +95,10 @@ def test_exif_turns_the_picture(tmp_path: Path) -> None:
     files = {name.replace(".jpeg", ".jpg"): data for name, data in files.items()}
     rows = scanned(tmp_path, files)
     pixels, plain = rows["plain.png"]
-    mirrored = rows["mirrored.png"][1]
-    assert pixels.perceptual[plain] == pixels.perceptual_flipped[mirrored]
-    assert pixels.perceptual_flipped[plain] == pixels.perceptual[mirrored]
-    assert pixels.perceptual[plain] != pixels.perceptual[mirrored]
+    hashes = {orientation: pixels.perceptual[rows[f"as stored {orientation}.png"][1]] for orientation in undo}
+    assert len(set(hashes.values())) == 8
+    for orientation, stored_hash in hashes.items():
+        assert int(turned(stored_hash[None], orientation)[0] ^ pixels.perceptual[plain]).bit_count() <= 1, orientation
     for name, (_, row) in rows.items():
         if name[0].isdigit():
             assert pixels.orientation[row] == int(name[0]), name
@@ -268,6 +271,7 @@ def test_identical_pixels_in_other_bytes(tmp_path: Path) -> None:
         "d.jpg": encoded(photo(5, 640, 480), quality=70),
         "e.jpg": encoded(photo(6, 640, 480)),
         "f.jpg": jpeg,
+        "g.png": encoded(Image.open(io.BytesIO(jpeg)).resize((320, 240)), "PNG"),
     }
     rows = scanned(tmp_path, files)
     pixels = rows["a.jpg"][0]
@@ -276,7 +280,41 @@ def test_identical_pixels_in_other_bytes(tmp_path: Path) -> None:
     assert hashes["a.jpg"] == hashes["b.jpg"] == hashes["c.png"] == hashes["f.jpg"]
     assert hashes["d.jpg"] != hashes["a.jpg"]
     assert hashes["e.jpg"] == b""
+    assert hashes["g.png"] == b"", "a picture of another size need not be decoded in full"
     assert pixels.content_hash[rows["a.jpg"][1]] == pixels.content_hash[rows["f.jpg"][1]] != pixels.content_hash[rows["b.jpg"][1]]
+
+
+def test_identical_pixels_among_many_flat_pictures(tmp_path: Path) -> None:
+    """Forty pictures without structure, two thirds of them of another size, have one hash: the PNG and the BMP of one colour are found."""
+    files = {}
+    for number in range(40):
+        colour = (number * 6, 255 - number * 6, 40)
+        files[f"{number:02d}.png"] = encoded(Image.new("RGB", (64, 48) if number % 3 else (48, 64), colour), "PNG")
+    for number in (20, 38):
+        files[f"{number}.bmp"] = encoded(Image.open(io.BytesIO(files[f"{number}.png"])), "BMP")
+    files["again.bmp"] = files["20.bmp"]
+    rows = scanned(tmp_path, files)
+    pixels = rows["20.png"][0]
+    hashes = {name: pixels.pixel_hash[row] for name, (_, row) in rows.items()}
+    assert len(set(pixels.perceptual.tolist())) == 1
+    assert len(hashes["20.png"]) == 16
+    assert hashes["20.png"] == hashes["20.bmp"] == hashes["again.bmp"]
+    assert hashes["38.png"] == hashes["38.bmp"] not in (b"", hashes["20.png"])
+
+
+def test_identical_pixels_among_many_with_one_hash(tmp_path: Path) -> None:
+    """Where 36 sizes of one picture have one hash, the PNG and the BMP of each size are found, and no size has those of another."""
+    picture = Image.fromarray(photo(8, 400, 300)).filter(ImageFilter.GaussianBlur(12))
+    files = {}
+    for number in range(36):
+        image = picture.resize((400 - 4 * number, 300 - 3 * number))
+        files[f"{number:02d}.png"], files[f"{number:02d}.bmp"] = encoded(image, "PNG"), encoded(image, "BMP")
+    rows = scanned(tmp_path, files)
+    pixels = rows["00.png"][0]
+    hashes = {name: pixels.pixel_hash[row] for name, (_, row) in rows.items()}
+    assert max(Counter(pixels.perceptual.tolist()).values()) > CROWD_EQUAL
+    assert all(hashes[f"{number:02d}.png"] == hashes[f"{number:02d}.bmp"] != b"" for number in range(36))
+    assert len(set(hashes.values())) == 36
 
 
 MAGIC = [
