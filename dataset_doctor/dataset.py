@@ -392,9 +392,11 @@ class Dataset:
     voc_origin   how the corners of a VOC dataset are counted: "1-based", "0-based", "half-open", "unknown"; None elsewhere
     splits       canonical names (train, val, test, all, unassigned, others as written); `split_spelling` as the source spells them
     sources      label files relative to the root
+    config_files other files that say what it holds, relative to the root: `data.yaml`, lists of images, lists of class names
     source_split int16, one a source: the split whose images its records belong to; -1 where the file serves any split
     problems     what could not be read into the columns, in file order
     plan         the document of the plan that made it (contract: "dataset-doctor/plan"); None where none did
+    origin       the dataset as it was read, where this one was selected from it or made by a plan; None for one as it was read
     """
 
     root: Path
@@ -411,7 +413,9 @@ class Dataset:
     images: Images
     annotations: Annotations
     problems: tuple[Problem, ...]
+    config_files: tuple[str, ...] = ()
     plan: Mapping[str, Any] | None = None
+    origin: Dataset | None = None
 
     def __post_init__(self) -> None:
         images, annotations = self.images, self.annotations
@@ -512,7 +516,12 @@ class Dataset:
         within = np.arange(per_image.sum()) - np.repeat(first, per_image)
         annotations = take(self.annotations, order[np.repeat(start[rows], per_image) + within])
         new_image = np.repeat(np.arange(len(rows)), per_image).astype(np.int32)
-        return dataclasses.replace(self, images=take(self.images, rows), annotations=dataclasses.replace(annotations, image=new_image))
+        return dataclasses.replace(
+            self,
+            images=take(self.images, rows),
+            annotations=dataclasses.replace(annotations, image=new_image),
+            origin=self.origin or self,
+        )
 
     # Views ----------------------------------------------------------------------------------------------------------
 
@@ -622,6 +631,7 @@ def concat(datasets: Sequence[Dataset]) -> Dataset:
         source_start += len(dataset.sources)
     return dataclasses.replace(
         first,
+        origin=None,
         voc_origin=first.voc_origin if alike else "half-open",
         classes=tuple(classes),
         splits=tuple(splits),
@@ -631,4 +641,5 @@ def concat(datasets: Sequence[Dataset]) -> Dataset:
         images=stack(images),
         annotations=stack(annotations),
         problems=tuple(problem for dataset in datasets for problem in dataset.problems),
+        config_files=tuple(dict.fromkeys(name for dataset in datasets for name in dataset.config_files)),
     )

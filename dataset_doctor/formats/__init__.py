@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 from collections.abc import Callable
@@ -11,10 +12,28 @@ from typing import Protocol
 from dataset_doctor.dataset import Dataset, FormatName, Place, Problem, Shapes
 from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, did_you_mean
 from dataset_doctor.formats import _coco_shapes, _yolo_shapes, coco, folder, voc, yolo
+from dataset_doctor.formats._capabilities import losses, unwritable
 from dataset_doctor.formats._files import Candidate, Progress, Tree, Unreadable, decode, join_trees, read_regular, silent, suffix, walk
 from dataset_doctor.formats._fingerprint import fingerprint
+from dataset_doctor.formats._manifest import stated, with_stated
+from dataset_doctor.formats._stage import Materialize, Stage, check_place
+from dataset_doctor.formats._writing import Written, disk_bytes, write
 
-__all__ = ["FORMATS", "Format", "begin_shapes", "fingerprint", "read", "read_shapes", "recognise"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Written",
+    "begin_shapes",
+    "check_place",
+    "disk_bytes",
+    "fingerprint",
+    "losses",
+    "read",
+    "read_shapes",
+    "recognise",
+    "unwritable",
+    "write",
+]
 
 
 class Format(Protocol):
@@ -28,6 +47,14 @@ class Format(Protocol):
 
     def read(self, tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = None, progress: Progress = silent) -> Dataset:
         """Read the candidate; never raises for what is wrong with the data."""
+
+    def write(self, dataset: Dataset, stage: Stage, *, materialize: Materialize = "copy", progress: Progress = silent) -> list[str]:
+        """Write a dataset of any format that this one can hold; give the path of each image row relative to the new root.
+
+        Label, list and configuration files go through `Stage.write`, images through `Stage.place`. A path is given whether or not there
+        was a file to bring; the first, where an image is in several splits and has a file in each; with "list" that of the source. No
+        row is dropped here: `formats.write` has refused before what the format cannot hold, and reads back afterwards.
+        """
 
 
 FORMATS: dict[FormatName, Format] = {"coco": coco, "voc": voc, "yolo": yolo, "folder": folder}
@@ -66,7 +93,9 @@ def read(
     tree, only = _tree(Path(path), images)
     candidate, others = recognise(tree, only, format)
     dataset = FORMATS[candidate.format].read(tree, candidate, classes=_class_names(classes), progress=progress)
-    return _with_context(dataset, tree, candidate, others)
+    told, unsound = stated(tree)
+    dataset = dataclasses.replace(dataset, problems=(*unsound, *dataset.problems)) if unsound else dataset
+    return _with_context(dataset if told is None else with_stated(dataset, told), tree, candidate, others)
 
 
 def read_shapes(dataset: Dataset, progress: Progress = silent) -> Shapes | None:
@@ -206,8 +235,6 @@ def _caches(tree: Tree) -> list[Problem]:
 
 def _with_context(dataset: Dataset, tree: Tree, chosen: Candidate, others: tuple[Candidate, ...]) -> Dataset:
     """Add what the reader cannot know: what the walk met, and labels in other formats for the same images."""
-    import dataclasses
-
     problems = [*tree.problems, *_caches(tree)]
     evidence = list(dataset.evidence)
     for other in others:

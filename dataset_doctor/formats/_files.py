@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Any, TypeVar
 
 from dataset_doctor.dataset import FormatName, Place, Problem
 
@@ -54,6 +55,9 @@ def is_split_name(name: str) -> bool:
     return canonical_split(name) in ("train", "val", "test")
 
 
+Found = TypeVar("Found")
+
+
 class Unreadable(Exception):
     """A file that cannot be read: the message says why, for a person."""
 
@@ -79,6 +83,7 @@ class Tree:
     _prefix: str = field(init=False)
     _by_basename: dict[str, list[str]] = field(init=False, default_factory=dict)
     _by_suffix: dict[str, list[str]] = field(init=False, default_factory=dict)
+    _noted: dict[str, Any] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in self.files:
@@ -100,6 +105,13 @@ class Tree:
                 index[posixpath.basename(name)].append(name)
             self._by_basename.update(index)
         return self._by_basename
+
+    def once(self, name: str, find: Callable[[], Found]) -> Found:
+        """Give what `find` finds about the tree, which is asked only the first time that `name` is wanted."""
+        if name not in self._noted:
+            self._noted[name] = find()
+        found: Found = self._noted[name]
+        return found
 
     def read_bytes(self, name: str, limit: int = MAX_TEXT_BYTES) -> bytes:
         """Read a listed file whole.

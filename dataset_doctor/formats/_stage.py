@@ -13,7 +13,7 @@ import secrets
 import shutil
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,9 @@ Materialize = Literal["copy", "symlink", "hardlink", "list"]
 
 STAGED = ".dataset-doctor-"
 """How the names of folders begin that are being written; one that a killed run left behind may be deleted."""
+
+MAX_NAME_BYTES = 240
+"""Longest name of a file that is made here; file systems take 255 bytes, and repeats get a few more."""
 
 _FICLONE = 0x40049409
 """Linux's ioctl that lets two files share their blocks until one is changed (ioctl_ficlone(2))."""
@@ -43,14 +46,21 @@ class Stage:
     target: Path
     source: Path
 
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file of the new dataset; `name` is relative to its root, with `/`.
+    def write(self, name: str, content: bytes | Iterable[bytes | memoryview]) -> None:
+        """Write a file of the new dataset; `name` is relative to its root, with `/`. Large content may come in parts.
 
         Raises:
             OutputRefused: two files would have that name (systems that ignore case count too), or the name is no safe relative path.
         """
-        with self._path(name).open("xb") as file:
-            file.write(content)
+        try:
+            with self._path(name).open("xb") as file:
+                file.writelines((content,) if isinstance(content, bytes) else content)
+        except FileExistsError:
+            raise OutputRefused(f"two files would be called {name}.", "Rename one of their sources.") from None
+
+    def folder(self, name: str) -> None:
+        """Make a folder of the new dataset, unless it is there."""
+        self._path(name).mkdir(exist_ok=True)
 
     def place(self, sources: Sequence[str], names: Sequence[str], materialize: Materialize, progress: Progress = silent) -> None:
         """Bring image files of the source into the new dataset.
@@ -230,13 +240,12 @@ def flat_names(paths: Sequence[str]) -> list[str]:
     for path in distinct:
         name = base[path]
         if shared[_stem(name).casefold()] > 1:
-            parts = [part for part in path.split("/") if part not in ("", ".", "..")]
-            name = "_".join(parts)
+            joined = "_".join(part for part in path.split("/") if part not in ("", ".", ".."))
+            whole = name = joined if len(joined.encode("utf-8", "surrogatepass")) <= MAX_NAME_BYTES else name
             number = 1
             while _stem(name).casefold() in taken:
-                stem = _stem("_".join(parts))
                 number += 1
-                name = f"{stem}_{number}{'_'.join(parts)[len(stem) :]}"
+                name = f"{_stem(whole)}_{number}{whole[len(_stem(whole)) :]}"
             taken.add(_stem(name).casefold())
         given[path] = name
     return [given[path] for path in paths]

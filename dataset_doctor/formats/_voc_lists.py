@@ -80,7 +80,7 @@ def listed_splits(
         by_folder[posixpath.dirname(file)].append(file)
     for folder, files in sorted(by_folder.items()):
         home = posixpath.dirname(folder.removesuffix("/Main"))
-        row_of_id = _ids(tree, home, names, xml_of_row)
+        row_of_id = ids_of(home, names, xml_of_row, tree.image_root)
         stems = {posixpath.splitext(posixpath.basename(file))[0] for file in files}
         told: set[str] = set()
         for file in files:
@@ -99,14 +99,15 @@ def listed_splits(
     if "trainval" in splits:
         parts = [splits[name][1] for name in ("train", "val") if name in splits]
         only = splits["trainval"][1].difference(*parts)
-        if only or not parts:
+        # Without train and val, it may be another name for the list of all, for readers that know only the usual names.
+        if only != splits.get("all", ("", set()))[1] if not parts else only:
             splits["trainval"] = (splits["trainval"][0], only)
         else:
             del splits["trainval"]
     return splits
 
 
-def _ids(tree: Tree, home: str, names: Sequence[str], xml_of_row: Sequence[str | None]) -> dict[str, int]:
+def ids_of(home: str, names: Sequence[str], xml_of_row: Sequence[str | None], image_root: str | None = None) -> dict[str, int]:
     """Index the images of the dataset in a folder by their ids in lists: the relative stem of the XML file, else of the image."""
     row_of_id: dict[str, int] = {}
     without: list[tuple[str, int]] = []
@@ -114,8 +115,8 @@ def _ids(tree: Tree, home: str, names: Sequence[str], xml_of_row: Sequence[str |
         if xml is not None:
             if is_under(xml, home):
                 row_of_id[relative_stem(xml)] = row
-        elif is_under(image, home) or tree.image_root is not None:
-            parts = posixpath.splitext(image)[0].removeprefix(tree.image_root or home).lstrip("/").split("/")
+        elif is_under(image, home) or image_root is not None:
+            parts = posixpath.splitext(image)[0].removeprefix(image_root or home).lstrip("/").split("/")
             without.append(("/".join(parts[1:] if len(parts) > 1 and parts[0].lower() in IMAGE_FOLDERS else parts), row))
     for identifier, row in without:
         row_of_id.setdefault(identifier, row)
@@ -146,7 +147,7 @@ def _read_list(
             continue
         row = row_of_id.get(line)
         if row is None:
-            row = _loosely(line, row_of_id)
+            row = image_of_line(line, row_of_id)
             if row is None:
                 if line not in told:
                     told.add(line)
@@ -167,15 +168,15 @@ def _read_list(
         problems.append(Problem("split-empty", Place(file=file, split=split), "the list names no image of the dataset"))
 
 
-def _loosely(line: str, row_of_id: dict[str, int]) -> int | None:
-    """Find the image a list means by an id that carries a suffix, a folder or a trailing flag."""
+def image_of_line(line: str, row_of_id: dict[str, int]) -> int | None:
+    """Find the image a list means by an id, or by one that carries a suffix, a folder or a trailing flag."""
     path = line.replace("\\", "/").removeprefix("./")
     stem = posixpath.splitext(path)[0] if suffix(path) in IMAGE_SUFFIXES or suffix(path) == ".xml" else path
-    for identifier in (stem, posixpath.basename(stem)):
+    for identifier in (line, stem, posixpath.basename(stem)):
         if identifier in row_of_id:
             return row_of_id[identifier]
     before, _, flag = " ".join(line.split()).rpartition(" ")
-    return _loosely(before, row_of_id) if before and flag in _PRESENCE else None
+    return image_of_line(before, row_of_id) if before and flag in _PRESENCE else None
 
 
 def _compare_class_list(

@@ -110,7 +110,10 @@ def _parse_yaml(text: str) -> tuple[_Node, list[tuple[str, int]]]:
 
 @dataclass(slots=True)
 class Config:
-    """What a `data.yaml`, an `obj.data` or a pair of list files declares; `splits` pairs a key with its paths and their lines."""
+    """What a `data.yaml`, an `obj.data` or a pair of list files declares; `splits` pairs a key with its paths and their lines.
+
+    `is_sound` is False where the file cannot be parsed at all.
+    """
 
     file: str | None = None
     kind: Literal["yaml", "darknet", "lists", "none"] = "none"
@@ -123,6 +126,7 @@ class Config:
     task: Task | None = None
     kpt_shape: tuple[int, int] | None = None
     is_dataset: bool = False
+    is_sound: bool = True
     problems: list[Problem] = field(default_factory=list)
 
     def report(self, kind: ProblemKind, text: str, line: int | None = None) -> None:
@@ -148,6 +152,7 @@ def _load_yaml(tree: Tree, name: str) -> Config:
     config = Config(file=name, kind="yaml", is_dataset=posixpath.basename(name) in CONFIG_NAMES)
     text = _read_text(tree, name, config.problems)
     if text is None:
+        config.is_sound = False
         return config
     for at, what in personal_data(text):
         config.report("personal-data", what, text.count("\n", 0, at) + 1)
@@ -158,6 +163,7 @@ def _load_yaml(tree: Tree, name: str) -> Config:
     except _BadConfig as error:
         config.is_dataset |= bool(re.search(r"(?m)^(names|nc) *:", text) and re.search(r"(?m)^(train|val|test) *:", text))
         config.report("config-invalid", str(error), error.line)
+        config.is_sound = False
         return config
     keys = root.value
     for key, line in repeated:
@@ -165,7 +171,9 @@ def _load_yaml(tree: Tree, name: str) -> Config:
     if "path" in keys:
         config.path = keys["path"].text
     for key, node in keys.items():
-        if not is_split_name(key) and key != "minival":
+        # `all` is there for this reader: trainers get the same images as train and val where a dataset has no splits.
+        is_all = key == "all" and "train" in keys and node.value == keys["train"].value
+        if not (is_split_name(key) or key == "minival" or is_all or node.value in own_entries(key)):
             continue
         entries = node.value if isinstance(node.value, list) else [node]
         if isinstance(node.value, dict) or any(not isinstance(entry.value, str) for entry in entries):
@@ -207,6 +215,15 @@ def _load_yaml(tree: Tree, name: str) -> Config:
         for key in [key for key, is_there in there.items() if not is_there]:
             config.report("config-invalid", f"the key {key} is missing, without which Ultralytics does not start", 1)
     return config
+
+
+def own_entries(key: str) -> tuple[str, ...]:
+    """List the paths that make a split of a key that is no usual split name: the folder or list that is named as the key itself.
+
+    >>> own_entries("holdout")
+    ('images/holdout', 'holdout.txt')
+    """
+    return (f"images/{key}",) if key in ("names", "classes", "labels") else (f"images/{key}", f"{key}.txt")
 
 
 def _load_names(config: Config, node: _Node) -> None:

@@ -137,7 +137,7 @@ class Scope:
             mapped = self._mapped[folder] = [f"{place}/" if place else "" for place in _label_folders(folder)]
         for place in mapped:
             name = f"{place}{stem}.txt"
-            if name in self.texts and not self.is_no_label(name):
+            if name in self.texts and (not self.is_no_label(name) or (in_label_folder(name) and looks_like_rows(self.tree, name) is None)):
                 return name
         return None
 
@@ -196,12 +196,16 @@ def split_lists(tree: Tree, prefix: str) -> list[str]:
 
 @dataclass(slots=True)
 class Arrangement:
-    """One row an image: its label file ("" where none) and a bit for each split it is in; `splits` maps canonical names to spellings."""
+    """One row an image: its label file ("" where none) and a bit for each split it is in; `splits` maps canonical names to spellings.
+
+    `lists` names the list files that were read.
+    """
 
     images: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     masks: list[int] = field(default_factory=list)
     splits: dict[str, str] = field(default_factory=dict)
+    lists: list[str] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -218,6 +222,7 @@ class _Splits:
         self.label_listed: dict[str, str] = {}
         self.problems: list[Problem] = []
         self.renamed: dict[str, str] = {}
+        self.lists: list[str] = []
         self._entered: set[tuple[str, str]] = set()
         self._by_basename: dict[str, list[str]] = defaultdict(list)
         self._label_stems: set[str] = set()
@@ -272,18 +277,23 @@ class _Splits:
             return
         if unusual:
             self.problems.append(Problem("text-encoding", Place(file=name), unusual))
+        self.lists.append(name)
         folder = posixpath.dirname(name)
         bases = list(dict.fromkeys([folder, *self.bases]))
         seen: dict[str, int] = {}
         odd: dict[ProblemKind, list[tuple[int, str]]] = defaultdict(list)
         known, bit = self.scope.known, 1 << self.number(key)
         prefixes = [f"{base}/" if base else "" for base in bases]
+        whereabouts = self._whereabouts()
         for number, raw in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
             line = raw.strip()
             if not line:
                 continue
             line = line[2:] if line.startswith("./") else line
             image = next((p + line for p in prefixes if p + line in known), None)
+            if image is None and line.startswith("/"):
+                here = (prefix + line[len(place) :] for place, prefix in whereabouts if line.startswith(place))
+                image = next((path for path in here if path in known), None)
             if image is None:
                 if "\\" in line:
                     odd["path-backslash"].append((number, line))
@@ -304,6 +314,12 @@ class _Splits:
             self.problems.append(Problem(kind, place, f"{printable(lines[0][1])} {what}{others}"))
         if not seen:
             self.problems.append(Problem("split-empty", Place(file=name, split=key), f"{key}: the list names no image that is here"))
+
+    def _whereabouts(self) -> list[tuple[str, str]]:
+        """Pair the folders that were walked, absolute, with what the names of their files begin with."""
+        root, image_root = str(self.scope.tree.root), self.scope.tree.image_root
+        images = [] if image_root is None else [(posixpath.normpath(posixpath.join(root, image_root)), image_root)]
+        return [(f"{place}/", f"{prefix}/" if prefix else "") for place, prefix in [*images, (root, "")]]
 
     def _twice(self, image: str, first: int, place: Place) -> None:
         self.problems.append(Problem("listed-twice", place, f"{printable(image)} is listed again; first on line {first:,}"))
@@ -389,7 +405,10 @@ def arrange(tree: Tree, candidate: Candidate, config: Config) -> Arrangement:
     scope = Scope.of(tree, candidate.root)
     splits = _Splits(scope, config)
     result = Arrangement(problems=splits.problems)
+    whole = next(([entry for entry, _ in entries] for key, entries in config.splits if key == "all"), None)
     for key, entries in config.splits:
+        if key != "all" and [entry for entry, _ in entries] == whole:
+            continue  # trainers want train and val: here both are another name for all images
         splits.number(key)
         for entry, line in entries:
             if config.kind == "lists":
@@ -416,6 +435,8 @@ def arrange(tree: Tree, candidate: Candidate, config: Config) -> Arrangement:
         for image in scope.images:
             if image in splits.mask:
                 continue
+            if image.startswith("../") and (label_of[image] or image).startswith("../"):
+                continue  # picture and label lie elsewhere, and nothing here names them
             if not label_of[image]:
                 result.problems.append(Problem("image-orphan", Place(image=image, file=image), "in no split and without a label file"))
                 continue
@@ -429,6 +450,7 @@ def arrange(tree: Tree, candidate: Candidate, config: Config) -> Arrangement:
     result.labels = [label_of.get(image, "") for image in images]
     result.masks = [splits.mask[image] for image in images]
     result.splits = splits.spelling
+    result.lists = splits.lists
     _report_labels(scope, result)
     result.images = [splits.renamed.get(image, image) for image in images]
     return result

@@ -365,6 +365,13 @@ def _why_no_row(line: bytes, too_long: bool) -> str:
     return f"{why}: {printable(line[:240].decode('utf-8', 'replace').strip())}"
 
 
+def plain_lines(data: bytes) -> list[bytes]:
+    """Split a label file into its lines, as `read_rows` numbers them."""
+    if b"\0" in data or data[:3] == b"\xef\xbb\xbf":
+        data = decode(data)[0].encode("utf-8", "replace")
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+
+
 def looks_like_rows(tree: Tree, name: str) -> bool | None:
     """Tell whether the first lines are label rows; None where the file is empty or cannot be read."""
     try:

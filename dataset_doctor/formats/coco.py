@@ -46,6 +46,7 @@ from dataset_doctor.formats._coco_records import (
     strict_annotations,
     strict_images,
 )
+from dataset_doctor.formats._coco_write import write
 from dataset_doctor.formats._files import (
     Candidate,
     Progress,
@@ -58,6 +59,9 @@ from dataset_doctor.formats._files import (
     silent,
 )
 from dataset_doctor.formats._jsonarrays import Damage, Piece, Records, Restart, Strict, read_arrays
+from dataset_doctor.formats._manifest import Stated, stated
+
+__all__ = ["claims", "detect", "read", "write"]
 
 MARKS = {
     "images": frozenset({"file_name", "coco_url", "height", "width"}),
@@ -398,7 +402,7 @@ def _read(tree: Tree, candidate: Candidate, names: tuple[str, ...] | None, progr
     spelled = spellings(candidate.labels)
     spelling_of = {canonical_split(split): split for split in reversed(spelled)}
     splits = tuple(dict.fromkeys(canonical_split(split) for split in spelled))
-    union = _Union(len(splits), federated=candidate.variant == "lvis")
+    union = _Union(len(splits), federated=candidate.variant == "lvis", told=stated(tree)[0])
     for label, split in zip(candidate.labels, spelled, strict=True):
         union.add(tree, _parse(tree, label, progress), split, splits.index(canonical_split(split)))
     images, annotations = union.tables()
@@ -431,10 +435,11 @@ def _read(tree: Tree, candidate: Candidate, names: tuple[str, ...] | None, progr
 class _Union:
     """Unites label files: one row an image file, one class an (id, name); whatever cannot be matched becomes a problem."""
 
-    def __init__(self, n_splits: int, *, federated: bool) -> None:
+    def __init__(self, n_splits: int, *, federated: bool, told: Stated | None = None) -> None:
         self.federated = federated
+        self.told = told if told is not None and told.times else None
         self.n_splits = n_splits
-        self.row_of: dict[str, int] = {}
+        self.row_of: dict[tuple[str, int], int] = {}
         self.classes: dict[tuple[Id, str, int], Class] = {}
         self.images: list[Images] = []
         self.annotations: list[Annotations] = []
@@ -451,7 +456,8 @@ class _Union:
         found = _find_images(tree, file.name, split, images)
         self.roots.update(found.roots)
         known_before = len(self.row_of)
-        rows = np.fromiter([self.row_of.setdefault(path, len(self.row_of)) for path in found.paths], np.int32, len(found.paths))
+        keys = self.keys(found.paths, images.file_name.tolist())
+        rows = np.fromiter([self.row_of.setdefault(key, len(self.row_of)) for key in keys], np.int32, len(keys))
         distinct, first = np.unique(rows, return_index=True)
         self.images.append(_image_part(images, found.paths, first[distinct >= known_before], source, self.n_splits))
         self.members.append((split_row, rows))
@@ -470,6 +476,18 @@ class _Union:
         problems += _without_lists(file.name, images, found.paths) if self.federated else []
         rank = {key: row for row, key in enumerate(MARKS)}
         self.problems += sorted(problems, key=lambda problem: _file_order(problem.place.pointer or "", rank))
+
+    def keys(self, paths: list[str], written: list[str]) -> list[tuple[str, int]]:
+        """Tell entries apart by path and, where a manifest states that one image is listed several times, by how often it came before."""
+        if self.told is None:
+            return [(path, 0) for path in paths]
+        times: dict[str, int] = {}
+        keys = []
+        for path, name in zip(paths, written, strict=True):
+            before = times.get(path, 0)
+            keys.append((path, before if before and before < self.told.allowed(path, name) else 0))
+            times[path] = before + 1
+        return keys
 
     def add_classes(self, file: _File) -> tuple[NDArray[Any], NDArray[np.int32]]:
         """Add a file's categories; give their ids and rows. What the file itself repeats is listed as often."""
@@ -496,7 +514,8 @@ class _Union:
         state = np.full(len(images), LabelState.BACKGROUND, np.uint8)
         for rows in (annotations.image, *(rows[rows >= 0] for rows in self.lost)):
             state[rows] = LabelState.LABELED
-        return dataclasses.replace(images, in_split=in_split, label_state=state), annotations
+        picture = np.arange(len(images), dtype=np.int32)
+        return dataclasses.replace(images, in_split=in_split, label_state=state, picture=picture), annotations
 
 
 def _with_image_files(

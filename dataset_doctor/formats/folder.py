@@ -23,7 +23,10 @@ from dataset_doctor.formats._files import (
     silent,
     suffix,
 )
+from dataset_doctor.formats._folder_write import write
 from dataset_doctor.formats._sizes import measure
+
+__all__ = ["claims", "detect", "read", "write"]
 
 NOT_CLASSES = frozenset({"images", "labels", "annotations", "jpegimages", "masks", "data"})
 """Folder names (lower case) that say what kind of file lies in them, not which class."""

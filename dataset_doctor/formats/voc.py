@@ -49,6 +49,7 @@ from dataset_doctor.formats._voc_layout import (
 )
 from dataset_doctor.formats._voc_lists import Splits, folder_splits, listed_splits, presence_of_classes, read_lines, split_matrix
 from dataset_doctor.formats._voc_plain import Origin
+from dataset_doctor.formats._voc_write import write as write
 from dataset_doctor.formats._voc_xml import FileState, Records, parse, parse_here
 
 FILES_TO_SNIFF = 16
@@ -243,6 +244,7 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
         images=dataclasses.replace(images, in_split=in_split),
         annotations=annotations,
         problems=tuple(sorted(problems, key=lambda p: (p.place.file or p.place.image or "", p.place.line or 0))),
+        config_files=tuple(name for name in candidate.labels if suffix(name) == ".txt"),
     )
 
 

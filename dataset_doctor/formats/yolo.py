@@ -54,6 +54,7 @@ from dataset_doctor.formats._yolo_layout import (
     split_lists,
 )
 from dataset_doctor.formats._yolo_rows import check_keypoints, looks_like_rows, read_rows, task_of
+from dataset_doctor.formats._yolo_write import write as write
 
 SAMPLED_FILES = 32
 MAX_CONFIGS = 200
@@ -290,6 +291,7 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
         ),
         annotations=annotations,
         problems=tuple(problems),
+        config_files=tuple(dict.fromkeys(name for name in (config.file, *arranged.lists, source) if name in tree.known)),
     )
 
 

@@ -1,0 +1,239 @@
+"""What a format can hold of a dataset: which records it cannot, and what is lost on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataset_doctor.dataset import Dataset, Flag, Flaw, FormatName, Geometry, LabelState, Problem, Rows, Shapes, take
+from dataset_doctor.findings import plural
+from dataset_doctor.formats._coco_shapes import shapes as coco_shapes
+from dataset_doctor.formats._coco_write import copied_files
+from dataset_doctor.formats._files import Progress, Tree, Unreadable, reopened, silent
+from dataset_doctor.formats._targets import treated
+from dataset_doctor.formats._voc_write import is_thin
+from dataset_doctor.formats._yolo_shapes import shapes as yolo_shapes
+
+TITLES: dict[FormatName, str] = {"coco": "COCO", "voc": "Pascal VOC", "yolo": "YOLO", "folder": "Image folders"}
+OUTSIDE_PX = 1.0
+"""A box may leave its image by so much."""
+LEAST_NUMBERS = 6
+ABSURD = 10
+NUMBERS_A_KEYPOINT = 3
+LOST_KINDS = frozenset({"record-unreadable", "annotation-without-image"})
+"""Problems of records that gave no row."""
+
+
+def unwritable(dataset: Dataset, format: FormatName, progress: Progress = silent) -> Rows:
+    """Name the annotations that a format cannot hold, or that its readers refuse.
+
+    Anywhere: a class that nobody declared, a box that is not four finite numbers or without width or height as written, and a shape with
+    an error where the format would hold the shape. YOLO and VOC besides: a box that leaves its image by more than 1 px, since readers
+    then refuse the whole image; from YOLO: an image whose size is not known. Warnings and duplicates are no reason.
+
+    Args:
+        dataset: The source.
+        format: The format to write.
+        progress: Called while label files are read again for their shapes.
+    """
+    if dataset.format == "folder":
+        return np.flatnonzero(dataset.annotations.class_index < 0)
+    corners = dataset.annotations.corners
+    with np.errstate(invalid="ignore", over="ignore"):
+        wrong = (dataset.annotations.class_index < 0) | ~np.isfinite(corners).all(axis=1)
+        wrong |= (corners[:, 2:] <= corners[:, :2]).any(axis=1)
+        if format in ("yolo", "voc"):
+            wrong |= dataset.overshoot_px > OUTSIDE_PX
+    if "yolo" in (format, dataset.format):
+        wrong |= np.isnan(dataset.annotation_sizes).any(axis=1)
+    if format != "voc" and (measured := _shapes(dataset, format, progress)) is not None:
+        wrong |= _misshapen(dataset, measured)
+    return np.flatnonzero(wrong)
+
+
+def _shapes(dataset: Dataset, format: FormatName, progress: Progress) -> Shapes | None:
+    """Measure the shapes that the format would hold; None where it would hold none."""
+    shaped = dataset.annotations.geometry != Geometry.BOX
+    if format == "yolo" and dataset.task == "detect":
+        return None
+    if dataset.format == "coco" and (shaped.any() or dataset.annotations.has(Flag.KEYPOINTS).any()):
+        return coco_shapes(dataset, progress)()
+    return yolo_shapes(dataset, progress)() if dataset.format == "yolo" and shaped.any() else None
+
+
+def _misshapen(dataset: Dataset, shapes: Shapes) -> NDArray[np.bool_]:
+    """Tell which annotations have a polygon, mask or keypoints with an error: the checks DD160 to DD163, DD168 to DD170, DD172, DD174."""
+    sizes = dataset.annotation_sizes
+    wrong: NDArray[np.bool_] = (shapes.shortest >= 1) & (shapes.shortest < LEAST_NUMBERS)
+    wrong |= shapes.has(Flaw.ODD | Flaw.NOT_NESTED | Flaw.MALFORMED | Flaw.MASK_INVALID | Flaw.VISIBILITY)
+    with np.errstate(invalid="ignore"):
+        wrong |= np.abs(shapes.extent).max(axis=1, initial=0) > ABSURD * sizes.max(axis=1)
+    declared = (shapes.mask_size > 0).all(axis=1)
+    wrong |= declared & ~np.isnan(sizes[:, 0]) & (shapes.mask_size != sizes).any(axis=1)
+    wrong |= (shapes.mask_sum >= 0) & (shapes.mask_sum != shapes.mask_size.clip(0, 1 << 31).prod(axis=1))
+    expected = np.array([*(NUMBERS_A_KEYPOINT * one.keypoints for one in dataset.classes), 0])[dataset.annotations.class_index]
+    given = shapes.keypoints
+    wrong |= (given >= 0) & ((given % NUMBERS_A_KEYPOINT != 0) | ((expected > 0) & (given != expected)))
+    return wrong
+
+
+def fitted(dataset: Dataset, format: FormatName) -> Dataset:
+    """Give what of a dataset another format holds.
+
+    No crowd and ignored regions in YOLO and VOC; no label without a record; an image whose label file cannot be read is unlabeled. An
+    image that several COCO files describe, each for its split, becomes one image a split, since the other formats keep the labels of an
+    image in one place.
+    """
+    unread = _without_labels(dataset, format)
+    if format == dataset.format:
+        if not unread.any():
+            return dataset
+        state = np.where(unread, np.uint8(LabelState.UNLABELED), dataset.images.label_state)
+        return dataclasses.replace(dataset, images=dataclasses.replace(dataset.images, label_state=state))
+    if format in ("yolo", "voc"):
+        dataset = _one_split_each(dataset)
+        unread = _without_labels(dataset, format)
+    annotations, images = dataset.annotations, dataset.images
+    if format in ("yolo", "voc") and not dataset.is_instance.all():
+        annotations = take(annotations, dataset.is_instance)
+    state = images.label_state.copy()
+    state[state == LabelState.LABELED] = LabelState.BACKGROUND
+    state[unread] = LabelState.UNLABELED
+    state[annotations.image] = LabelState.LABELED
+    return dataclasses.replace(dataset, annotations=annotations, images=dataclasses.replace(images, label_state=state))
+
+
+def _without_labels(dataset: Dataset, format: FormatName) -> NDArray[np.bool_]:
+    """Tell which images have a label file that gave nothing and is not copied: a broken one, or in the same format one that will not open."""
+    images = dataset.images
+    broken = {problem.place.file for problem in dataset.problems if problem.kind == "label-unreadable"}
+    if not broken or dataset.format not in ("yolo", "voc"):
+        return np.zeros(len(images), bool)
+    if format == dataset.format:
+        broken &= set(dataset.sources)
+        tree = reopened(dataset.root, sorted(name for name in broken if name))
+        broken = {name for name in tree.files if not _opens(tree, name)}
+    lost = np.array([*(name in broken for name in dataset.sources), True])[images.source]
+    lost &= images.label_state == LabelState.LABELED
+    lost[dataset.annotations.image] = False
+    return lost
+
+
+def _opens(tree: Tree, name: str) -> bool:
+    try:
+        tree.read_bytes(name)
+    except Unreadable:
+        return False
+    return True
+
+
+def _one_split_each(dataset: Dataset) -> Dataset:
+    """Give each image of several splits, whose records belong to one of them each, a row a split."""
+    of_source = dataset.source_split[dataset.annotations.source]
+    apart = np.zeros(dataset.n_images, bool)
+    apart[dataset.annotations.image[of_source >= 0]] = True
+    apart &= dataset.images.in_split.sum(axis=1) > 1
+    if not apart.any():
+        return dataset
+    splits = [np.flatnonzero(inside).tolist() if several else [-1] for inside, several in zip(dataset.images.in_split, apart, strict=True)]
+    rows = np.repeat(np.arange(dataset.n_images), [len(one) for one in splits])
+    only = np.array([split for one in splits for split in one], np.int64)
+    taken = dataset.select(rows)
+    in_split = taken.images.in_split.copy()
+    in_split[only >= 0] = np.arange(len(dataset.splits)) == only[only >= 0, None]
+    # They are not stated to be one picture: what was a leak between splits stays one.
+    picture = np.where(only > 0, np.arange(len(rows)) + int(dataset.images.picture.max(initial=0)) + 1, taken.images.picture)
+    annotations = taken.annotations
+    of_source = dataset.source_split[annotations.source]
+    return dataclasses.replace(
+        taken,
+        images=dataclasses.replace(taken.images, in_split=in_split, picture=picture.astype(np.int32)),
+        annotations=take(annotations, (of_source < 0) | in_split[annotations.image, of_source]),
+    )
+
+
+def losses(dataset: Dataset, format: FormatName) -> tuple[str, ...]:
+    """Say what a format cannot hold of a dataset, one sentence each; nothing where source and target are one format and all is read.
+
+    Args:
+        dataset: What is to be written, as a plan gives it.
+        format: The format to write.
+    """
+    sentences = []
+    if lost := _records_without_rows(dataset, format):
+        sentences.append(f"{plural(lost, 'record')} could not be read and {'is' if lost == 1 else 'are'} left out.")
+    if lost := int(_without_labels(dataset, format).sum()):
+        sentences.append(f"{plural(lost, 'label file')} could not be read and {'is' if lost == 1 else 'are'} left out.")
+    if format == dataset.format:
+        return tuple(sentences)
+    name, annotations = TITLES[format], dataset.annotations
+    used = [(geometry, int((annotations.geometry == geometry).sum())) for geometry in Geometry]
+    shapes = {geometry: count for geometry, count in used if count}
+    masks = shapes.get(Geometry.RLE, 0) + shapes.get(Geometry.RLE_STRING, 0)
+    polygons, quads = shapes.get(Geometry.POLYGON, 0), shapes.get(Geometry.OBB, 0)
+    keypoints = int(annotations.has(Flag.KEYPOINTS).sum())
+
+    def lose(count: int, what: str, why: str) -> None:
+        if count:
+            sentences.append(f"{plural(count, what)}: {why}")
+
+    if format in ("yolo", "voc"):
+        lose(int(annotations.has(Flag.CROWD).sum()), "crowd region", f"{name} has none; they are left out.")
+        ignored = annotations.has(Flag.IGNORE) & ~annotations.has(Flag.CROWD)
+        lose(int(ignored.sum()), "ignored annotation", f"{name} has none; they are left out.")
+        with np.errstate(invalid="ignore"):
+            cut = dataset.overshoot_px[dataset.is_instance] > 1e-6
+        lose(int(cut.sum()), "box", "cut at the edge of the image, by at most 1 px.")
+    if format == "voc":
+        lose(polygons + masks + quads, "shape", "Pascal VOC holds the box around each.")
+        lose(keypoints, "list of keypoints", "Pascal VOC holds the box of each object.")
+        sentences.append("Pascal VOC's corners are whole pixels: boxes move by at most half a pixel.")
+        lose(int(is_thin(dataset.boxes[dataset.is_instance]).sum()), "box", "made 2 px wide or high, since readers take less for nothing.")
+    if format == "yolo":
+        if dataset.task == "detect":
+            lose(polygons + masks + quads, "polygon or mask", "a YOLO dataset for detection holds the box of each.")
+            lose(keypoints, "list of keypoints", "a YOLO dataset for detection holds the box of each object.")
+        elif dataset.task == "pose":
+            lose(polygons + masks + quads, "polygon or mask", "a YOLO dataset for poses holds box and keypoints.")
+        else:
+            lose(masks, "run-length mask", "YOLO holds its outline; holes are filled.")
+            lose(keypoints, "list of keypoints", "a YOLO dataset for polygons holds none.")
+    if format in ("yolo", "voc") and dataset.format == "coco":
+        sentences.append(f"{name} has no ids, areas, supercategories, licences and other members of COCO's records.")
+    if format == "yolo" and dataset.format == "voc":
+        for flag, what in ((Flag.DIFFICULT, "difficult"), (Flag.TRUNCATED, "truncated"), (Flag.OCCLUDED, "occluded")):
+            count = int(annotations.has(flag).sum())
+            if count:
+                marked = "one object is" if count == 1 else f"{count:,} objects are"
+                sentences.append(f"YOLO has no such flag: {marked} no longer marked {what}.")
+    if dataset.format == "voc":
+        sentences.append(f"{name} has no place for pose, parts, source and other elements of Pascal VOC's files.")
+    lose(int(annotations.has(Flag.SCORE).sum()), "score", f"{name} labels hold none." if format != "coco" else "they are not taken over.")
+    if format == "coco":
+        unlabeled = int((dataset.images.label_state == LabelState.UNLABELED).sum())
+        lose(unlabeled, "image without a label file", "COCO lists them as images without objects.")
+        lose(quads, "oriented box", "COCO holds a polygon of four points, marked obb in its attributes.")
+    return tuple(sentences)
+
+
+def _records_without_rows(dataset: Dataset, format: FormatName) -> int:
+    """Count label records that gave no row and are in a file that is not copied as it is."""
+    copied: frozenset[str] = frozenset()
+    if format == dataset.format:
+        copied = copied_files(dataset) if dataset.format == "coco" else _untreated_files(dataset)
+    lost = (one for one in dataset.problems if one.kind in LOST_KINDS and _is_record(one))
+    return sum(problem.count for problem in lost if problem.place.file not in copied)
+
+
+def _untreated_files(dataset: Dataset) -> frozenset[str]:
+    """Name the label files of the images that no plan treats: those are copied as they are."""
+    changed = set(dataset.images.source[treated(dataset)].tolist())
+    return frozenset(name for row, name in enumerate(dataset.sources) if row not in changed)
+
+
+def _is_record(problem: Problem) -> bool:
+    """Tell a record that was lost from one of which only a member could not be read, and from an image or a category."""
+    pointer = (problem.place.pointer or "").split("/")
+    return len(pointer) < 3 or (pointer[1] == "annotations" and (len(pointer) == 3 or pointer[3:] == ["image_id"]))

@@ -1,0 +1,221 @@
+"""The door for writing: a dataset into any format that can hold it, staged, read back, and only then put in its place."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dataset_doctor.dataset import Dataset, FormatName, LabelState, Rows
+from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
+from dataset_doctor.findings import plural
+from dataset_doctor.formats._capabilities import TITLES, fitted, losses, unwritable
+from dataset_doctor.formats._files import Progress, silent
+from dataset_doctor.formats._fingerprint import fingerprint
+from dataset_doctor.formats._manifest import NAME, manifest
+from dataset_doctor.formats._stage import Materialize, Stage, check_place, staged
+from dataset_doctor.formats._targets import keeps_layout
+
+MODES: tuple[Materialize, ...] = ("copy", "symlink", "hardlink", "list")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What `write` wrote.
+
+    root        the folder, absolute
+    files       how many files there are in it
+    loses       what the format does not hold, one sentence each
+    disk_bytes  bytes of image files that were copied; label files do not count
+    plan        the document of the plan, as the manifest has it; None where none was made
+    """
+
+    root: Path
+    files: int
+    loses: tuple[str, ...]
+    disk_bytes: int
+    plan: Mapping[str, Any] | None
+
+
+def write(
+    dataset: Dataset,
+    out: str | os.PathLike[str],
+    format: str | None = None,
+    *,
+    materialize: str = "copy",
+    force: bool = False,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> Written:
+    """Write a dataset, with a manifest, into a folder that appears only when all is written and reads back as it should.
+
+    Label records are taken from the files that the dataset was read from; in the same format they stay as they are there.
+
+    Args:
+        dataset: What `read` or `Plan.apply` gave.
+        out: The folder to make; one that is there has to be empty.
+        format: "coco", "voc", "yolo" or "folder"; by default the dataset's own.
+        materialize: "copy" (sharing blocks where the file system can), "symlink" or "hardlink"; "list" brings no image: repeated records
+            in COCO, repeated lines in YOLO's lists.
+        force: Replace a folder that holds something.
+        options: How it was asked for, to be kept in the manifest.
+        progress: Called with what is done, how much and how much in all.
+
+    Raises:
+        UsageError: the format cannot hold the dataset, or some of its records (see `unwritable`).
+        OutputRefused: the place must not or cannot be written to.
+        DoctorError: the source has changed, or what was written does not read back as it should; nothing was written.
+    """
+    target, mode = _chosen(dataset, format, materialize)
+    check_place(out, dataset.root, force=force)
+    if target != dataset.format and len(rows := unwritable(dataset, target, progress)):
+        raise _refused(dataset, target, rows)
+    treated = fitted(dataset, target)
+    loses, copied = losses(dataset, target), disk_bytes(dataset, target, mode)
+    collecting = gc.isenabled()
+    gc.disable()  # long lists of short-lived texts without cycles
+    try:
+        files = _staged(treated, out, target, mode, force, {"format": target, "materialize": mode, **(options or {})}, loses, progress)
+    finally:
+        if collecting:
+            gc.enable()
+    return Written(Path(os.path.abspath(out)), files, loses, copied, dataset.plan)
+
+
+def _staged(
+    dataset: Dataset,
+    out: str | os.PathLike[str],
+    target: FormatName,
+    mode: Materialize,
+    force: bool,
+    options: Mapping[str, Any],
+    loses: tuple[str, ...],
+    progress: Progress,
+) -> int:
+    """Write the files, read them back and put them in place; give how many there are."""
+    # Hashing the source's labels releases the interpreter, so it goes on beside the writing.
+    with ThreadPoolExecutor(1) as beside:
+        identity = beside.submit(fingerprint, dataset.origin or dataset)
+        with staged(out, dataset.root, force=force) as stage:
+            names = _writer(target)(dataset, stage, materialize=mode, progress=progress)
+            stage.write(NAME, manifest(dataset, names, options=options, fingerprint=identity.result(), loses=loses))
+            _read_back(dataset, target, mode, stage, progress)
+            return sum(len(found) for _, _, found in os.walk(stage.root))
+
+
+def disk_bytes(dataset: Dataset, format: str | None = None, materialize: str = "copy") -> int:
+    """Add up the bytes of the image files that writing would copy, repeats included; links and lists copy none, label files do not count.
+
+    Args:
+        dataset: What is to be written, as a plan gives it.
+        format: As for `write`.
+        materialize: As for `write`.
+    """
+    target, mode = _chosen(dataset, format, materialize)
+    if mode != "copy":
+        return 0
+    images = fitted(dataset, target).images
+    times = images.has_file.astype(np.int64)
+    if target not in ("voc", "yolo") and not keeps_layout(dataset, target):
+        times *= images.in_split.sum(axis=1)
+    names: list[str] = images.file_name[times > 0].tolist()
+    size_of: dict[str, int] = {}
+    for name in dict.fromkeys(names):
+        try:
+            size_of[name] = os.stat(os.path.join(dataset.root, name)).st_size  # noqa: PTH116 (several times faster than pathlib)
+        except (OSError, ValueError):
+            size_of[name] = 0
+    return sum(size_of[name] * count for name, count in zip(names, times[times > 0].tolist(), strict=True))
+
+
+def _chosen(dataset: Dataset, format: str | None, materialize: str) -> tuple[FormatName, Materialize]:
+    """Check what was asked for.
+
+    Raises:
+        UsageError: no such format or mode, or they do not go together.
+    """
+    wanted = dataset.format if format is None else format
+    target = next((name for name in TITLES if name == wanted), None)
+    mode = next((name for name in MODES if name == materialize), None)
+    if target is None:
+        raise UsageError(f"the format {wanted} is not known.", did_you_mean(wanted, TITLES))
+    if mode is None:
+        raise UsageError(f"--materialize {materialize} is not known.", did_you_mean(materialize, MODES))
+    if target == "folder" and dataset.format != "folder":
+        raise UsageError("image folders hold one class an image, and no boxes; this dataset has boxes.", "Choose from: coco, voc, yolo.")
+    if target != "folder" and dataset.format == "folder":
+        raise UsageError(f"image folders have no boxes to write as {TITLES[target]}.", "They can be written as: folder.")
+    if mode == "list" and target in ("voc", "folder"):
+        raise UsageError(
+            f"{TITLES[target]} {'has' if target == 'voc' else 'have'} no list that could name an image twice.",
+            "Use --materialize symlink or hardlink, which take hardly any space.",
+        )
+    return target, mode
+
+
+def _refused(dataset: Dataset, target: FormatName, rows: Rows) -> UsageError:
+    """Name the first record that the target cannot hold, and how many there are."""
+    row = int(rows[0])
+    annotations = dataset.annotations
+    file, line = dataset.sources[annotations.source[row]], int(annotations.line[row])
+    where = f"{file}:{line}" if line else f"{file}, annotation {int(annotations.position[row]):,}"
+    hint = "Mend them, or leave them out: --allow-errors, or left_out=unwritable(dataset, format) in make_plan."
+    return UsageError(f"{plural(len(rows), 'label record')} cannot be written as {TITLES[target]}, first {where}.", hint)
+
+
+def _writer(target: FormatName) -> Any:
+    from dataset_doctor.formats import FORMATS
+
+    return FORMATS[target].write
+
+
+# Reading back -------------------------------------------------------------------------------------------------------
+
+
+def _read_back(dataset: Dataset, target: FormatName, mode: Materialize, stage: Stage, progress: Progress) -> None:
+    """Read what was written and compare it with what it should be.
+
+    Raises:
+        DoctorError: they differ.
+    """
+    from dataset_doctor.formats import read
+
+    if target == "yolo" and mode == "list":
+        found = read(stage.root / "data.yaml", target, images=dataset.root, progress=progress)
+    else:
+        found = read(stage.root, target, progress=progress)
+    wanted, got = _table(dataset, target), _table(found, target)
+    for split in dict.fromkeys([*wanted, *got]):
+        lines, written = wanted.get(split, {}), got.get(split, {})
+        for what in {**lines, **written}:
+            if lines.get(what, 0) != written.get(what, 0):
+                is_there, should_be = written.get(what, 0), lines.get(what, 0)
+                raise DoctorError(
+                    f"What was written does not read back: {is_there:,} {what} in the split {split}, not {should_be:,}.",
+                    "Nothing was put in place. Class names given with --classes have to be in the labels first; else please report this.",
+                )
+
+
+def _table(dataset: Dataset, target: FormatName) -> dict[str, dict[str, int]]:
+    """Count, for each split, images, those with and without labels, annotations, and the instances of each class."""
+    table = {}
+    images, annotations, names = dataset.images, dataset.annotations, dataset.class_names
+    for column, split in enumerate(dataset.splits):
+        inside = images.in_split[:, column]
+        marks = dataset.annotations_in_split(column)
+        labelled = np.zeros(len(images), bool)
+        labelled[annotations.image[marks]] = True
+        lines = {"images": int(inside.sum()), "annotations": int(marks.sum()), "images with labels": int((labelled & inside).sum())}
+        if target != "coco":
+            lines["images without a label file"] = int((inside & (images.label_state == LabelState.UNLABELED)).sum())
+        counted = annotations.class_index[marks & dataset.is_instance & (annotations.class_index >= 0)]
+        for name, times in zip(names, np.bincount(counted, minlength=len(names)).tolist(), strict=True):
+            lines[f"instances of {name}"] = lines.get(f"instances of {name}", 0) + times
+        table[split] = lines
+    return table

@@ -1,0 +1,163 @@
+"""Rendering YOLO label lines from records of other formats.
+
+Numbers have `DECIMALS` decimals and never an exponent, which some readers refuse. Corners come back within 0.75 × 10^-DECIMALS of the
+image's side; and no box leaves the image by rounding, since some trainers refuse the whole image for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataset_doctor.dataset import Dataset
+from dataset_doctor.formats._files import Progress, silent
+from dataset_doctor.formats._outlines import Outlines, read_outlines
+from dataset_doctor.formats._run_lengths import MAX_RUN, Runs, unpack
+from dataset_doctor.geometry import Boxes
+
+DECIMALS = 8
+MAX_MASK_PIXELS = 1 << 27
+_UNIT = 10.0**-DECIMALS
+_NUMBER = f"%.{DECIMALS}f"
+
+Points = NDArray[np.float64]
+
+
+def task_of_target(dataset: Dataset) -> Literal["detect", "segment", "pose", "obb"]:
+    """Name what the rows of a YOLO dataset hold: the task of a COCO or YOLO source, boxes from any other format."""
+    return dataset.task if dataset.format in ("coco", "yolo") and dataset.task != "classify" else "detect"
+
+
+def render(dataset: Dataset, progress: Progress = silent) -> list[bytes]:
+    """Make the text of the label file of each image; empty where an image holds nothing.
+
+    Args:
+        dataset: Of another format, without crowd and ignored regions; its boxes are finite and their images' sizes known.
+        progress: Called with what is done, how much and how much in all.
+    """
+    annotations = dataset.annotations
+    rows = np.argsort(annotations.image, kind="stable")
+    task = task_of_target(dataset)
+    shares = dataset.boxes[rows] / np.tile(dataset.annotation_sizes[rows], 2)
+    numbers = annotations.class_index[rows].tolist()
+    if task == "detect":
+        values = np.column_stack([annotations.class_index[rows], normalised(shares)])
+        text = (f"%d{f' {_NUMBER}' * 4}\n" * len(rows)) % tuple(values.ravel().tolist())
+        lines: Sequence[str] = text.splitlines(keepends=True)
+    else:
+        outlines = read_outlines(dataset, progress)
+        if task == "pose":
+            lines = _poses(dataset, rows, numbers, normalised(shares), outlines)
+        else:
+            points = [_outline(dataset, outlines, row, box, task) for row, box in zip(rows.tolist(), dataset.boxes[rows], strict=True)]
+            lines = _outlined(numbers, points, dataset.annotation_sizes[rows])
+    stop = np.searchsorted(annotations.image[rows], np.arange(dataset.n_images), side="right").tolist()
+    return ["".join(lines[begin:end]).encode() for begin, end in zip([0, *stop[:-1]], stop, strict=True)]
+
+
+def normalised(shares: Boxes) -> Boxes:
+    """Turn corners, as shares of the image, into centre and size, cut at the image's edges and rounded so that they stay inside.
+
+    >>> normalised(np.array([[-0.001, 0.25, 1.0, 0.75]])).tolist()
+    [[0.5, 0.5, 1.0, 0.5]]
+    """
+    inside = np.clip(shares, 0.0, 1.0)
+    centre = np.round((inside[:, :2] + inside[:, 2:]) / 2, DECIMALS)
+    size = np.maximum(np.round(inside[:, 2:] - inside[:, :2], DECIMALS), _UNIT)
+    for _ in range(4):
+        out = np.zeros(size.shape, bool)
+        for middle, half in ((centre, size / 2), (np.float32(centre), np.float32(size) / np.float32(2))):  # trainers use single precision
+            out |= (middle + half > 1) | (middle - half < 0)
+        if not out.any():
+            break
+        size[out] = np.maximum(size[out] - 1e-7, _UNIT)
+    return np.concatenate([centre, size], axis=1)
+
+
+# Outlines -----------------------------------------------------------------------------------------------------------
+
+
+def _outline(dataset: Dataset, outlines: Outlines, row: int, box: NDArray[np.float64], task: str) -> Points:
+    """Give the points of one annotation in pixels: its rings as one, else the outline of its mask, else the corners of its box."""
+    rings = [ring for ring in outlines.rings(row) if len(ring) >= 3]
+    if not rings and row in outlines.masks:
+        rings = _mask_rings(outlines.masks[row])
+    if not rings or (task == "obb" and (len(rings) > 1 or len(rings[0]) != 4)):
+        x1, y1, x2, y2 = box.tolist()
+        rings = [np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])]
+    return joined(rings)
+
+
+def joined(rings: Sequence[Points]) -> Points:
+    """Join rings to one by seams without width: from the first ring's beginning to each other ring and back.
+
+    >>> joined([np.array([[0.0, 0], [1, 0], [0, 1]]), np.array([[5.0, 5], [6, 5], [5, 6]])]).tolist()
+    [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [5.0, 5.0], [6.0, 5.0], [5.0, 6.0], [5.0, 5.0]]
+    """
+    if len(rings) == 1:
+        return rings[0]
+    home = rings[0][:1]
+    parts = [rings[0]]
+    for ring in rings[1:]:
+        parts += [home, ring, ring[:1]]
+    return np.concatenate(parts)
+
+
+def _mask_rings(mask: dict[str, Any]) -> list[Points]:
+    """Trace the outer contours of a mask, within 0.25 pixels of the edges of its pixels; none where it cannot be decoded."""
+    import cv2
+
+    height, width = mask["size"]
+    counts = mask["counts"]
+    runs = unpack([counts.encode()]) if isinstance(counts, str) else _listed_runs(counts)
+    lengths = runs.lengths
+    total = height * width
+    if not runs.valid.all() or not 0 < total <= MAX_MASK_PIXELS or (lengths < 0).any() or int(lengths.sum()) != total:
+        return []
+    pixels = np.repeat((np.arange(len(lengths)) % 2).astype(np.uint8), lengths).reshape(width, height).T
+    # At twice the size the contour runs through the outermost quarters of pixels instead of through their centres.
+    doubled = np.repeat(np.repeat(pixels, 2, axis=0), 2, axis=1)
+    contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    rings = [(contour[:, 0, :].astype(np.float64) + 0.5) / 2 for contour in contours]
+    return [ring for ring in rings if len(ring) >= 3]
+
+
+def _listed_runs(counts: Sequence[int]) -> Runs:
+    lengths = np.array([count if -1 <= count <= MAX_RUN else -1 for count in counts], np.int64)
+    return Runs(lengths, np.array([len(lengths)]), np.array([len(lengths) > 0]))
+
+
+def _outlined(classes: Sequence[int], points: Sequence[Points], sizes: NDArray[np.float64]) -> list[str]:
+    """Write rows of a class and points."""
+    if not points:
+        return []
+    length = np.fromiter(map(len, points), np.int64, len(points))
+    shares = np.clip(np.concatenate(points) / np.repeat(sizes, length, axis=0), 0.0, 1.0)
+    words = ((f"{_NUMBER} " * shares.size) % tuple(shares.ravel().tolist())).split()
+    stop = (2 * np.cumsum(length)).tolist()
+    begins = [0, *stop[:-1]]
+    return [f"{number} {' '.join(words[begin:end])}\n" for number, begin, end in zip(classes, begins, stop, strict=True)]
+
+
+def _poses(dataset: Dataset, rows: NDArray[np.intp], classes: Sequence[int], boxes: Boxes, outlines: Outlines) -> list[str]:
+    """Write rows of a class, a box and keypoints; a record without keypoints has none that is labelled."""
+    first = outlines.first_keypoint
+    count = keypoints_of(dataset)
+    keypoints = np.zeros((len(rows), count, 3))
+    given = np.minimum((first[1:] - first[:-1])[rows], count)
+    owner = np.repeat(np.arange(len(rows)), given)
+    within = np.arange(given.sum()) - np.repeat(np.cumsum(given) - given, given)
+    keypoints[owner, within] = outlines.keypoints[first[rows][owner] + within]
+    keypoints[keypoints[:, :, 2] == 0] = 0
+    shares = np.clip(keypoints[:, :, :2] / dataset.annotation_sizes[rows][:, None, :], 0.0, 1.0)
+    values = np.concatenate([shares, keypoints[:, :, 2:]], axis=2).reshape(len(rows), -1)
+    row = f"%d{f' {_NUMBER}' * 4}{f' {_NUMBER} {_NUMBER} %d' * count}\n"
+    return [row % (number, *box, *of_row) for number, box, of_row in zip(classes, boxes.tolist(), values.tolist(), strict=True)]
+
+
+def keypoints_of(dataset: Dataset) -> int:
+    """Give the number of keypoints that each row of a YOLO pose dataset has: the most that a class declares."""
+    return max((one.keypoints for one in dataset.classes), default=0)
