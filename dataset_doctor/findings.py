@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 
 Made = TypeVar("Made")
+
+_PARTS_SHOWN, _NAME_LENGTH = 5, 60
 
 
 class Severity(Enum):
@@ -212,6 +215,32 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     ('1 box', '1,200 images')
     """
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def listed(parts: Iterable[str], total: int | None = None) -> str:
+    """Join the first few parts, and count the rest.
+
+    >>> listed(["a", "b", "c"]), listed(["a", "b"], total=9)
+    ('a, b, c', 'a, b and 7 more')
+    """
+    shown = [part for part, _ in zip(parts, range(_PARTS_SHOWN if total is None else min(total, _PARTS_SHOWN)), strict=False)]
+    more = (len(shown) if total is None else total) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
+
+
+def percent(share: float) -> str:
+    """Write a share with at least two figures.
+
+    >>> percent(0.57), percent(0.0251), percent(0.00077)
+    ('57 %', '2.5 %', '0.077 %')
+    """
+    decimals = min(max(0, 1 - math.floor(math.log10(share * 100))), 6) if 0 < share < 0.1 else 0
+    return f"{share * 100:.{decimals}f} %"
+
+
+def shortened(name: str) -> str:
+    """Cut a name that is too long for a sentence."""
+    return name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1] + "…"
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,22 @@ class Certificate:
     curve: tuple[CurvePoint, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SplitQuality:
+    """How alike the splits of a division are; 0 would be perfect, None where it is undefined.
+
+    method  what divided: "stratified" is the plan itself; "random" and "iterative stratification" know nothing of groups
+    ld      label distribution: mean difference of the odds of a class between a split and all, on images (Sechidis et al., 2011)
+    ed      examples: mean difference between the images of a split and what the ratios ask for
+    js      mean Jensen-Shannon divergence, in bits, between the classes of a split's instances and those of all
+    """
+
+    method: str
+    ld: float | None
+    ed: float
+    js: float | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """A treatment of one dataset, ready to be applied.
@@ -96,6 +112,7 @@ class Plan:
     split                   the split that changes; None where all do
     effective_sample_share  (Σ r)² ÷ Σ r² ÷ n over the images of that split before, r repeats each (Kish): 1 where nothing was resampled
     loses                   what the target format cannot hold, one sentence each
+    quality                 of a `split`: how alike the splits are, and how alike they would be if divided in other ways
     notes                   what a reader should know besides: classes that miss their target and why, one sentence each
     """
 
@@ -118,6 +135,7 @@ class Plan:
     certificate: Certificate | None = None
     disk_bytes: int = 0
     loses: tuple[str, ...] = ()
+    quality: tuple[SplitQuality, ...] = ()
     notes: tuple[str, ...] = ()
 
     def apply(self, dataset: Dataset) -> Dataset:
@@ -151,6 +169,7 @@ class Plan:
             images=dataclasses.replace(treated.images, in_split=self.in_split),
             annotations=annotations if own.all() else take(annotations, own),
             plan=self.to_dict(),
+            origin=dataset.origin or dataset,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -182,6 +201,7 @@ class Plan:
             "certificate": certificate,
             "dropped": plain(self.dropped) | {"records": list(self.dropped.records)},
             "loses": list(self.loses),
+            "quality": [plain(one) for one in self.quality],
             "notes": list(self.notes),
         }
 
@@ -228,7 +248,7 @@ def make_plan(
     counted = np.ones(dataset.n_annotations, bool) if split is None else dataset.annotations_in_split(dataset.splits.index(split))
     counts = _counts(dataset, counted)
     counted[left_out] = False
-    left = _counts(dataset, counted)
+    left = _counts(dataset, counted) if len(left_out) else counts
     before, after = counts.T @ before_in.astype(np.int64), left.T @ repeats
     kept = repeats[before_in]
     total, squares = int(kept.sum()), int((kept.astype(np.int64) ** 2).sum())

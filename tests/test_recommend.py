@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import shlex
 import time
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 
 import dataset_doctor as dd
-import dataset_doctor.recommend as recommend_module
+import dataset_doctor.recommend.situation as recommend_module
+from dataset_doctor.balance import rebalance
 from dataset_doctor.checks import CHECKS
 from dataset_doctor.dataset import Class, Dataset, Geometry, Place
 from dataset_doctor.findings import POLICIES, Facts, Finding, Policy, Recommendation, Severity, screening
-from dataset_doctor.recommend import RULES, recommend, repeat_factors
+from dataset_doctor.recommend import RULES, recommend
 from dataset_doctor.statistics import imbalance_ratio, statistics
 from tests.drawing import draw
 from tests.strategies import datasets
@@ -99,10 +101,25 @@ def test_the_order_is_repairs_first() -> None:
     assert [r.id for r in advice] == [f"R{n}" for n in range(1, 12)]
 
 
+def agrees_with_rebalance(dataset: Dataset, r: Recommendation) -> None:
+    """The command and the parameters say the same, and the prediction is what `rebalance` plans with them."""
+    assert r.command is not None and r.expected is not None
+    program, verb, folder, out, *options = shlex.split(r.command)
+    assert (program, verb, folder, out) == ("dataset-doctor", "rebalance", dataset.root.name, f"{dataset.root.name}-balanced")
+    asked = dict(zip(options[::2], options[1::2], strict=True))
+    names = ("method", "target", "budget", "max_repeat", "threshold", "background")
+    wanted = {name: r.parameters[name] for name in names if name in r.parameters}
+    assert {name.removeprefix("--").replace("-", "_") for name in asked} == wanted.keys()
+    assert all(asked[f"--{name.replace('_', '-')}"] == (f"{v:.8g}" if isinstance(v, float) else str(v)) for name, v in wanted.items())
+    plan = rebalance(dataset, **wanted)
+    assert r.expected.classes == tuple((c.name, c.before, c.after) for c in plan.classes)
+    assert (r.expected.epoch_images, r.expected.imbalance_ratio) == (plan.epoch_images, plan.imbalance_ratio.after)
+
+
 @settings(max_examples=60, deadline=None)
 @given(dataset=datasets())
 def test_laws(dataset: Dataset) -> None:
-    """Whatever the dataset: known actions, consecutive ids, finite numbers, no command, and `before` as the statistics count."""
+    """Whatever the dataset: known actions and commands, consecutive ids, finite numbers, and `before` as the statistics count."""
     tables = statistics(dataset)
     codes = [finding("DD101", "box-degenerate"), finding("DD201", "class-imbalance", Severity.WARNING)]
     for policy in (*POLICIES.values(), screening(0.3), screening(0.0), screening(1.0)):
@@ -113,7 +130,10 @@ def test_laws(dataset: Dataset) -> None:
         train = [s.images > 0 and s.name == "train" for s in tables.splits]
         before = [(c.name, c.splits[train.index(True)].instances if any(train) else c.instances) for c in tables.classes]
         for r in advice:
-            assert r.action in ACTIONS and r.command is None and r.why and r.cost and r.sources
+            assert r.action in ACTIONS and r.why and r.cost and r.sources
+            assert r.command is None or r.command.startswith(
+                ("dataset-doctor rebalance ", "dataset-doctor split ", "dataset-doctor weights ")
+            )
             assert r.strength in ("policy", "evidence") and set(r.addresses) <= {"DD101", "DD201"}
             assert all(isinstance(v, str) or math.isfinite(v) for v in r.parameters.values())
             assert all(type(v) in (str, int, float) for v in r.parameters.values()), r.parameters
@@ -122,6 +142,8 @@ def test_laws(dataset: Dataset) -> None:
                 assert [(name, n) for name, n, _ in r.expected.classes] == before
                 assert r.expected.imbalance_ratio == imbalance_ratio(np.array([n for *_, n in r.expected.classes]))
                 assert r.expected.epoch_images >= 0
+            if "method" in r.parameters:
+                agrees_with_rebalance(dataset, r)
 
 
 def test_every_action_is_of_the_contract() -> None:
@@ -341,26 +363,21 @@ def test_unused_classes_are_named() -> None:
 # Balance ------------------------------------------------------------------------------------------------------------
 
 
-def test_repeat_factors_by_hand() -> None:
-    """Shares 1, 1/4 and 1/16 with threshold 1/4: the last class is shown twice, an image without labels once."""
-    from scipy import sparse
-
-    holds = sparse.csr_array(np.array([[1, 0, 0], [5, 2, 0], [1, 0, 3], [0, 0, 0]]))
-
-    assert repeat_factors(holds, np.array([1, 1 / 4, 1 / 16]), 1 / 4).tolist() == [1, 1, 2, 1]
-
-
 def test_detection_repeats_images_of_rare_classes() -> None:
     """The threshold is the quantile of this dataset's image frequencies that balances most within the budget."""
     r = only(advise(drawn({"cat": 160, "dog": 16}), finding("DD201", "class-imbalance", Severity.WARNING)), "repeat_factor")
 
-    # Frequencies 10/11 and 1/11; their 90 % quantile is 0.8273, dog's factor sqrt(0.8273 · 11) = 3.0166.
+    # Frequencies 10/11 and 1/11; their 90 % quantile is 0.8273, dog's factor sqrt(0.8273 · 11) = 3.0166: 48 or 49 dogs.
     assert r.parameters == {"method": "repeat_factor", "threshold": 0.827273, "budget": 1.5, "max_repeat": 10}
     assert "cat has 160 instances in the training split, dog 16: 10.0 : 1." in r.why
     assert "brings 3.3 : 1" in r.why  # 160 ÷ (16 · 3.0166)
-    assert r.cost.startswith("an epoch of about 208 instead of 176 images (1.18 ×); 224 in MMDetection")
+    assert r.cost.startswith("an epoch of 209 instead of 176 images (1.19 ×); 224 in MMDetection")
+    assert (
+        r.command
+        == "dataset-doctor rebalance nowhere nowhere-balanced --method repeat_factor --threshold 0.827273 --budget 1.5 --max-repeat 10"
+    )
     assert "0.9 to 1.3 mAP" in r.why and "candidate" in r.why and r.strength == "policy"
-    assert r.addresses == ("DD201",) and r.expected is None
+    assert r.addresses == ("DD201",) and r.expected is not None and r.expected.classes == (("cat", 160, 160), ("dog", 16, 49))
     assert not {"repeat_factor", "weights", "oversample"} & set(actions(advise(drawn({"cat": 159, "dog": 16}))))
 
 
@@ -381,7 +398,7 @@ def test_folders_are_oversampled_towards_the_square_root() -> None:
 
     assert r.parameters == {"method": "oversample", "target": "sqrt", "budget": 1.5, "max_repeat": 10}
     assert "cat has 400 images" in r.why and "16.0 : 1" in r.why and "brings 4.0 : 1" in r.why
-    assert "an epoch of about 500 instead of 425 images" in r.cost and "64.76" in r.why
+    assert r.cost == "an epoch of 500 instead of 425 images" and "64.76" in r.why
     assert actions(advice).index("oversample") < actions(advice).index("weights")
     assert not {"repeat_factor", "focal_loss"} & set(actions(advice))
 
@@ -409,7 +426,8 @@ def test_undersampling_needs_plenty_and_says_what_is_lost() -> None:
     counts = {"cat": 16_000, "dog": 1_600}
     r = only(advise(drawn(counts, form="folder")), "undersample")
 
-    assert r.parameters == {"method": "undersample", "images": 1000, "keep_images": 15_000}
+    assert r.parameters == {"method": "undersample", "target": "floor:15000", "budget": 1.5, "max_repeat": 10, "images": 1000}
+    assert r.expected is not None and r.expected.classes == (("cat", 16_000, 15_000), ("dog", 1_600, 1_600))
     assert "What is lost" in r.why and "1,000 images of 17,600 not seen" in r.cost
     assert "undersample" not in actions(advise(drawn({"cat": 14_999, "dog": 1_499}, form="folder")))
 
@@ -580,6 +598,9 @@ def test_real_datasets_get_the_advice_that_a_practitioner_would_give(shared_data
     policy = POLICIES["none" if dataset.format == "folder" else "detector"]
 
     assert actions(advise(dataset, *found, policy=policy)) == expected
+    for r in report.recommendations:
+        if "method" in r.parameters:
+            agrees_with_rebalance(dataset, r)
     assert {r.action for r in report.recommendations} >= set(expected)
 
 

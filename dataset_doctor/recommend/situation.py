@@ -1,0 +1,234 @@
+"""Situation: what the rules look at; and the words that they share."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataset_doctor.balance import (
+    BUDGET,
+    IMBALANCED,
+    MAX_REPEAT,
+    Demand,
+    Threshold,
+    choose_threshold,
+    image_frequency,
+    is_doubt,
+    rebalance,
+    repeats_help,
+)
+from dataset_doctor.dataset import Dataset
+from dataset_doctor.findings import Expected, Facts, Finding, Policy, Recommendation, listed, shortened
+from dataset_doctor.plan import Plan
+from dataset_doctor.statistics import Statistics, imbalance_ratio
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+RECOMMENDED_IMAGES, RECOMMENDED_INSTANCES = 1_500, 10_000
+"""A class, as Ultralytics' training tips recommend; not a minimum."""
+
+# Names of the checks that rules refer to.
+CLASS_IMBALANCE, CLASS_RARE, CLASS_UNUSED, CLASS_ROOT = "class-imbalance", "class-rare", "class-unused", "class-root"
+BACKGROUND_SHARE, IMAGE_UNLABELED = "background-share", "image-unlabeled"
+NO_VALIDATION, BOX_TINY = "no-validation-split", "box-tiny"
+DUPLICATES = ("image-duplicate", "image-near-duplicate")
+LEAKAGE = ("image-in-several-splits", "split-leakage", "source-in-several-splits", "sequence-in-several-splits")
+UNEVEN_SPLITS = ("class-missing-in-split", "split-tiny", "split-drift")
+WRONG_LABELS = (
+    IMAGE_UNLABELED,
+    "duplicate-label-conflict",
+    "no-annotations",
+    "class-names-alike",
+    "class-folders-differ",
+    "class-folder-empty",
+)
+
+# Sources that several rules cite.
+LVIS = "Gupta et al. 2019, LVIS (arXiv 1908.03195)"
+LVIS_TABLE = "LVIS with Mask R-CNN R50, table in the EQLv2 repository (tztztztztz/eqlv2)"
+ZIPF = "YOLOv5s on COCO-ZIPF, single runs (craston/object_detection_cib, arXiv 2403.07113)"
+CIFAR = "CIFAR-100-LT at 100 : 1 with ResNet-32 (zhangyongshun/BagofTricks-LT, trick_gallery.md)"
+ULTRALYTICS_TIPS = "Ultralytics, tips for best training results"
+ULTRALYTICS_DEFAULTS = "Ultralytics 8.4, default configuration"
+
+Parameters = Mapping[str, str | int | float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Situation:
+    """What rules look at: the dataset, its figures, and the counts of what a model would train on.
+
+    findings   by name of the check
+    split      the split that a treatment would change: the training split or, where there is none with images, the only one; None where
+               several could be meant
+    where      "in the training split" or, where there is none with images, "in the dataset"; the counts below are of that part
+    members    bool, one an image: in that part
+    images, instances  int64, one a class
+    judged     bool, one a class: has instances there, and a name that says what it shows
+    repeats    below which frequency repeat factors begin that lower the imbalance within the budget; None where none do
+    """
+
+    dataset: Dataset
+    statistics: Statistics
+    policy: Policy
+    findings: Mapping[str, Finding]
+    split: str | None
+    where: str
+    members: NDArray[np.bool_]
+    background: int
+    unlabeled: int
+    images: NDArray[np.int64]
+    instances: NDArray[np.int64]
+    judged: NDArray[np.bool_]
+    repeats: Threshold | None = None
+
+    @property
+    def n_images(self) -> int:
+        """Images in the part that is trained on."""
+        return int(self.members.sum())
+
+    @property
+    def has_boxes(self) -> bool:
+        """Tell whether labels are boxes and not one class an image."""
+        return self.dataset.task != "classify"
+
+    @property
+    def has_labels(self) -> bool:
+        """Tell whether there is anything to learn from."""
+        return bool(self.instances.any())
+
+    @property
+    def imbalance(self) -> float:
+        """Largest ÷ smallest class among the judged ones; 1 where none is."""
+        return imbalance_ratio(self.instances[self.judged]) or 1.0
+
+    @property
+    def imbalanced(self) -> bool:
+        """Tell whether a treatment of class imbalance is worth looking at."""
+        return self.imbalance >= IMBALANCED or (CLASS_IMBALANCE in self.findings and self.imbalance > 1)
+
+    @property
+    def counts(self) -> sparse.csr_array[Any]:
+        """Instances of the part that is trained on, images × classes."""
+        return self.statistics.counts[np.flatnonzero(self.members)]
+
+    @property
+    def demand(self) -> Demand:
+        """What a sampler without a target is asked for, within the usual limits."""
+        target = np.where(self.judged, 1.0, np.nan)
+        return Demand(self.counts, target, int(BUDGET * self.n_images), MAX_REPEAT, np.random.default_rng(0))
+
+    def codes(self, *names: str) -> tuple[str, ...]:
+        """Give the codes of those of the named checks that found something."""
+        return tuple(sorted(self.findings[name].code for name in names if name in self.findings))
+
+    def name(self, index: int) -> str:
+        """Give a class's name, cut where it is too long for a sentence."""
+        return shortened(self.dataset.classes[index].name)
+
+    def extremes(self) -> tuple[int, int]:
+        """Give the rows of the smallest and the largest judged class; the first where several are alike."""
+        rows = np.flatnonzero(self.judged)
+        return int(rows[self.instances[rows].argmin()]), int(rows[self.instances[rows].argmax()])
+
+    def expect(self, after: NDArray[np.int64], epoch_images: int) -> Expected:
+        """Put counts after a treatment beside those of now."""
+        rows = zip(self.dataset.classes, self.instances.tolist(), after.tolist(), strict=True)
+        return Expected(tuple((c.name, before, then) for c, before, then in rows), epoch_images, imbalance_ratio(after))
+
+    def plan(self, method: str, **options: Any) -> Plan | None:
+        """Ask `rebalance` what a treatment would bring, with seed 0; None where it cannot know which split is meant."""
+        return None if self.split is None else rebalance(self.dataset, method=method, split=self.split, **options)
+
+    def imbalance_after(self, plan: Plan) -> float:
+        """Largest ÷ smallest class among the judged ones in what a plan brings."""
+        after = np.array([change.after for change in plan.classes], np.int64)
+        return imbalance_ratio(after[self.judged]) or 1.0
+
+    def command(self, verb: str, options: Parameters, suffix: str = "") -> str:
+        """Write a command for this dataset, to be run beside its folder; with a suffix, the result goes to a folder named after it."""
+        folder = self.dataset.root.name or "DATASET"
+        folder = f"./{folder}" if folder.startswith("-") else folder
+        words = ["dataset-doctor", verb, folder, *([f"{folder}-{suffix}"] if suffix else [])]
+        for name, value in options.items():
+            words += [f"--{name.replace('_', '-')}", f"{value:.8g}" if isinstance(value, float) else str(value)]
+        return shlex.join(words)
+
+
+Rule = Callable[[Situation], Recommendation | None]
+
+
+def look(dataset: Dataset, facts: Facts, findings: Sequence[Finding]) -> Situation:
+    """Look at the training split where it has images, else at the whole dataset."""
+    tables = facts.statistics
+    train = next((at for at, split in enumerate(tables.splits) if split.name == "train" and split.images), None)
+    filled = [split.name for split in tables.splits if split.images]
+    whole = tables.summary if train is None else tables.splits[train]
+    counted = tables.classes if train is None else [row.splits[train] for row in tables.classes]
+    instances = np.array([row.instances for row in counted], np.int64)
+    seen = Situation(
+        dataset=dataset,
+        statistics=tables,
+        policy=facts.policy,
+        findings={finding.name: finding for finding in findings},
+        split="train" if train is not None else filled[0] if len(filled) == 1 else None,
+        where="in the dataset" if train is None else "in the training split",
+        members=np.ones(dataset.n_images, np.bool_) if train is None else dataset.images.in_split[:, train],
+        background=whole.background_images,
+        unlabeled=whole.unlabeled_images,
+        images=np.array([row.images for row in counted], np.int64),
+        instances=instances,
+        judged=(instances > 0) & np.array([not is_doubt(row.name) for row in tables.classes], np.bool_),
+    )
+    return dataclasses.replace(seen, repeats=_repeats(seen))
+
+
+def _repeats(s: Situation) -> Threshold | None:
+    if not (s.has_boxes and s.imbalanced):
+        return None
+    demand = s.demand
+    return choose_threshold(demand, image_frequency(demand)) if repeats_help(demand) else None
+
+
+# Words --------------------------------------------------------------------------------------------------------------
+
+
+def ratio(value: float) -> str:
+    """Write how much larger one class is than another."""
+    return f"{value:,.1f} : 1" if value < 100 else f"{value:,.0f} : 1"
+
+
+def named(s: Situation, rows: Sequence[int]) -> str:
+    """Name classes, the first few of them."""
+    return listed((s.name(c) for c in rows), len(rows))
+
+
+def expected_of(plan: Plan | None) -> Expected | None:
+    """Give what a plan brings as a recommendation's prediction."""
+    if plan is None:
+        return None
+    classes = tuple((change.name, change.before, change.after) for change in plan.classes)
+    return Expected(classes, plan.epoch_images, plan.imbalance_ratio.after)
+
+
+def advice(
+    action: str,
+    *,
+    why: str,
+    parameters: Parameters,
+    cost: str,
+    sources: tuple[str, ...],
+    addresses: tuple[str, ...] = (),
+    command: str | None = None,
+    expected: Expected | None = None,
+    strength: Literal["policy", "evidence"] = "policy",
+) -> Recommendation:
+    """Make a recommendation; its id follows from its rank."""
+    return Recommendation("", action, addresses, why, command, dict(parameters), expected, cost, strength, sources)
