@@ -4,12 +4,29 @@ import dataset_doctor as dd
 
 dataset = dd.read("path")       # COCO, Pascal VOC, YOLO or image folders, detected
 report = dd.audit(dataset)      # findings and tables; report.to_dict() is the documented JSON
+dd.write(dataset, "out", format="yolo")   # any format that can hold it; a plan's result likewise
+weights = dd.class_weights(dataset, scheme="sqrt")   # numpy, one a class, in class order
 """
 
 from dataset_doctor.audit import audit
 from dataset_doctor.dataset import Dataset, concat
 from dataset_doctor.errors import DoctorError
 from dataset_doctor.findings import Report
-from dataset_doctor.formats import read
+from dataset_doctor.formats import Written, read, write
+from dataset_doctor.weights import ClassWeights, class_weights, image_weights, pos_weight, weigh
 
-__all__ = ["Dataset", "DoctorError", "Report", "audit", "concat", "read"]
+__all__ = [
+    "ClassWeights",
+    "Dataset",
+    "DoctorError",
+    "Report",
+    "Written",
+    "audit",
+    "class_weights",
+    "concat",
+    "image_weights",
+    "pos_weight",
+    "read",
+    "weigh",
+    "write",
+]

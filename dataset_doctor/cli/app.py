@@ -25,6 +25,7 @@ from dataset_doctor.cli.options import (
     from_command_line,
     say,
 )
+from dataset_doctor.cli.weights import weights
 from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -87,6 +88,15 @@ def audit(
     address: Annotated[
         str | None, typer.Option("--address", metavar="URL", help="The dask scheduler, as tcp://host:8786.", show_default=False)
     ] = None,
+    near_bits: Annotated[
+        int | None,
+        typer.Option(
+            "--near-bits",
+            metavar="N",
+            help="Bits of 64 in which hashes of nearly identical images may differ, 0 to 8; by default 6, fewer for very many images.",
+            show_default=False,
+        ),
+    ] = None,
     select: Annotated[list[str], typer.Option("--select", metavar="CODES", help="Run only these checks: DD101, DD1, names.")] = [],  # noqa: B006
     ignore: Annotated[list[str], typer.Option("--ignore", metavar="CODES", help="Leave these checks out.")] = [],  # noqa: B006
     fail_on: Annotated[FailOn, typer.Option("--fail-on", help="Exit with 1 from this severity on.")] = FailOn.ERROR,
@@ -125,12 +135,16 @@ def audit(
     from dataset_doctor.findings import Severity, plural
     from dataset_doctor.formats import read
     from dataset_doctor.scan import CacheWarning, scan, thumbnails
-    from dataset_doctor.scan.near import find_duplicates
+    from dataset_doctor.scan.near import MOST_BITS, find_duplicates
 
     checks = choose(_codes(select), _codes(ignore))
     if not checks:
         raise UsageError("--select and --ignore leave no check to run.", "Select a check that is not ignored.")
     shown_locations = _locations(locations)
+    if near_bits is not None and not 0 <= near_bits <= MOST_BITS:
+        raise UsageError(
+            f"--near-bits {near_bits} does not lie between 0 and {MOST_BITS}.", "Leave it out for a number that suits the dataset."
+        )
     wanted = _policy(context, policy, prior)
     suppressions = _in_force(context.obj.suppressions if context.obj else ())
     _check_targets(output, baseline)
@@ -138,6 +152,7 @@ def audit(
     options: dict[str, str | int | float | bool | None] = {
         "pixels": pixels,
         "engine": engine,
+        "near_bits": near_bits,
         "select": ",".join(select),
         "ignore": ",".join(ignore),
         "fail_on": fail_on.value,
@@ -145,6 +160,7 @@ def audit(
         "baseline": None if baseline is None else str(baseline),
         "policy": policy,
         "prior": None if wanted is None else wanted.prior,
+        "locations": "all" if shown_locations is None else shown_locations,
         "format": format,
         "images": None if images is None else str(images),
         "classes": None if classes is None else str(classes),
@@ -158,7 +174,7 @@ def audit(
             if columns.images.has_file.any():
                 seen = scan(columns, workers=workers, engine=engine, address=address, progress=progress)
                 small = thumbnails(columns, seen, workers=workers, engine=engine, address=address, progress=progress)
-                same = find_duplicates(columns, seen, thumbnails=small)
+                same = find_duplicates(columns, seen, max_bits=near_bits, thumbnails=small)
             else:
                 why_not = "no image file is at hand"
     for text in dict.fromkeys(str(warning.message) for warning in noted):
@@ -247,6 +263,9 @@ def demo(
     else:
         lines = (printable(line) for line in made.summary(str(out), written=not dry_run))
         sys.stdout.write("".join(f"{encodable(line, sys.stdout.encoding)}\n" for line in lines))
+
+
+app.command()(weights)
 
 
 def _codes(values: list[str]) -> list[str]:

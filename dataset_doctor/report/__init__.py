@@ -17,7 +17,7 @@ from dataset_doctor.report import csv, html, json, markdown, sarif
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["RENDERERS", "check_file", "check_target", "render", "save", "show", "write"]
+__all__ = ["RENDERERS", "check_file", "check_target", "put", "render", "save", "show", "write"]
 
 RENDERERS: dict[str, Callable[[Report], str]] = {
     ".json": json.dump,
@@ -92,9 +92,23 @@ def save(report: Report, path: Path) -> None:
         OutputRefused: as for `check_target`; or the disk is full; or the file is one of the dataset's own.
     """
     check_target(path)
-    content = render(report, path.suffix).encode("utf-8")
-    if _is_of_dataset(path, content, report.run.root):
-        raise OutputRefused(f"{path} lies in the dataset and is not a report.", "Name another file: the input is never changed.")
+    put(path, render(report, path.suffix).encode("utf-8"), root=report.run.root, what="a report")
+
+
+def put(path: Path, content: bytes, *, root: str, what: str) -> None:
+    """Write a result about the dataset at `root` into a file, unless one of the dataset's own lies there.
+
+    Args:
+        path: Where to.
+        content: Its first bytes tell this kind of result from others.
+        root: Folder of the dataset.
+        what: The kind of result, for the message.
+
+    Raises:
+        OutputRefused: the system refused, or the file is one of the dataset's own.
+    """
+    if _is_of_dataset(path, content, root):
+        raise OutputRefused(f"{path} lies in the dataset and is not {what}.", "Name another file: the input is never changed.")
     write(path, content)
 
 

@@ -17,17 +17,17 @@ def class_csv(report: Report) -> str:
     tables = report.statistics
     columns = ["index", "id", "name", "images", "instances", "share", "group"]
     for split in tables.splits:
-        columns += [_cell(f"{split.name}_images"), _cell(f"{split.name}_instances")]
+        columns += [cell(f"{split.name}_images"), cell(f"{split.name}_instances")]
     out = io.StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writerow(columns)
     for row in tables.classes:
         in_splits = [n for split in row.splits for n in (split.images, split.instances)]
-        identity = [row.index, _cell(row.id) if isinstance(row.id, str) else row.id, _cell(row.name)]
+        identity = [row.index, cell(row.id) if isinstance(row.id, str) else row.id, cell(row.name)]
         writer.writerow([*identity, row.images, row.instances, row.share, row.group or "", *in_splits])
     return out.getvalue()
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Keep a spreadsheet from taking text for a formula: a leading apostrophe makes it text."""
     return ("'" if text.startswith(_FORMULA) else "") + printable(text)

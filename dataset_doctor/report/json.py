@@ -25,7 +25,12 @@ def dump(report: Report) -> str:
     Raises:
         ValueError: a number is not finite; the statistics say None where a figure is undefined.
     """
-    return _laid_out(report.to_dict(), "\n") + "\n"
+    return document(report.to_dict())
+
+
+def document(plain: Any) -> str:
+    """Write plain data as JSON text, laid out and escaped as the report is."""
+    return _laid_out(plain, "\n") + "\n"
 
 
 def _laid_out(value: Any, newline: str) -> str:

@@ -1,0 +1,324 @@
+"""rebalance, split and convert: plan, show the plan, write it. What is planned is what is written."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from dataset_doctor.cli.options import (
+    ClassesOption,
+    ConfigOption,
+    Dataset,
+    DebugOption,
+    FormatChoice,
+    FormatOption,
+    ImagesOption,
+    JsonOption,
+    from_command_line,
+    say,
+)
+from dataset_doctor.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from dataset_doctor.cli.progress import ProgressBar
+    from dataset_doctor.dataset import Dataset as Columns
+    from dataset_doctor.dataset import FormatName
+    from dataset_doctor.plan import Plan
+
+MaterializeChoice = Literal["copy", "symlink", "hardlink", "list"]
+
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the result.")]
+ToOption = Annotated[FormatChoice | None, typer.Option("--to", help="Format to write; by default the same.", show_default=False)]
+MaterializeOption = Annotated[
+    MaterializeChoice,
+    typer.Option("--materialize", help="Copy images, link to them, or write lists only. A trainer that rewrites linked images changes the source."),
+]  # fmt: skip
+AllowErrorsOption = Annotated[bool, typer.Option("--allow-errors", help="Write in spite of label errors, without the broken records.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace OUT if it is there.")]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Where chance is used, the same N gives the same result.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the plan, and write nothing.")]
+
+ERRORS_SHOWN, RECORDS_SHOWN = 8, 10
+
+FORMAT_NAMES = {"coco": "COCO", "voc": "Pascal VOC", "yolo": "YOLO", "folder": "image folder"}
+
+
+def rebalance(
+    context: typer.Context,
+    dataset: Dataset,
+    out: Out,
+    from_report: Annotated[
+        Path | None,
+        typer.Option("--from-report", metavar="FILE", help="Do what an audit's JSON report recommends.", show_default=False),
+    ] = None,
+    recommendation: Annotated[
+        str | None, typer.Option("--recommendation", metavar="ID", help="Which one: R3. By default the first.", show_default=False)
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option("--method", metavar="M", help="How images are chosen; by default what the audit recommends.", show_default=False),
+    ] = None,
+    target: Annotated[
+        str, typer.Option("--target", metavar="T", help="Wanted final counts: uniform, sqrt, floor:N, or a CSV of class,count.")
+    ] = "sqrt",
+    budget: Annotated[float, typer.Option("--budget", metavar="X", help="Images of an epoch, as a multiple of the split's.")] = 1.5,
+    max_repeat: Annotated[int, typer.Option("--max-repeat", metavar="R", help="How often an image may be shown.")] = 10,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            metavar="F",
+            help="For repeat_factor and irfs: repeat classes in fewer than this share of images.",
+            show_default=False,
+        ),
+    ] = None,
+    background: Annotated[
+        str, typer.Option("--background", metavar="RATIO", help="Background images: keep, 1:2 (positive : background), or 10%.")
+    ] = "keep",
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="NAME", help="The split to change; by default train.", show_default=False)
+    ] = None,
+    to: ToOption = None,
+    materialize: MaterializeOption = "copy",
+    allow_errors: AllowErrorsOption = False,
+    force: ForceOption = False,
+    seed: SeedOption = 0,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+    format: FormatOption = None,
+    images: ImagesOption = None,
+    classes: ClassesOption = None,
+    config: ConfigOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Write a copy of a dataset in which rare classes are shown more often.
+
+    Only one split changes, train where there is one. The dataset itself is never changed.
+
+    Example: dataset-doctor rebalance my_dataset balanced --dry-run
+    """  # fmt: skip
+    from dataset_doctor.balance import rebalance as plan_rebalance
+    from dataset_doctor.cli.progress import ProgressBar
+
+    wanted: dict[str, Any] = {
+        "method": method, "target": target, "budget": budget, "max_repeat": max_repeat, "threshold": threshold,
+        "background": background, "split": split, "seed": seed,
+    }  # fmt: skip
+    if recommendation is not None and from_report is None:
+        raise UsageError("--recommendation is for --from-report FILE.", "Add the JSON report it stands in, or leave it out.")
+    with ProgressBar() as progress:
+        columns = _read(dataset, out, format, images, classes, force, progress)
+        if from_report is not None:
+            given = {name: value for name, value in wanted.items() if from_command_line(context, name)}
+            wanted |= _recommended(from_report, recommendation, columns) | given
+        left_out = _broken(columns, to, allow_errors)
+        name = wanted["split"] or _default_split(columns)
+        if (to or columns.format) == columns.format:
+            left_out = left_out[columns.annotations_in_split(columns.splits.index(name))[left_out]] if name in columns.splits else left_out
+        plan = plan_rebalance(columns, left_out=left_out, **wanted)
+        _finish(columns, plan, dataset, out, to, materialize, force, dry_run, json, progress)
+
+
+def split(
+    dataset: Dataset,
+    out: Out,
+    ratios: Annotated[str, typer.Option("--ratios", metavar="A/B/C", help="Shares of train, val and test.")] = "80/10/10",
+    group_by: Annotated[
+        str,
+        typer.Option(
+            "--group-by", metavar="WHAT", help="Keep together: near-duplicates, images alike in what a REGEX finds in the path, or none."
+        ),
+    ] = "near-duplicates",
+    freeze: Annotated[
+        list[str], typer.Option("--freeze", metavar="NAME", help="Leave this split as it is. May be repeated.", show_default=False)
+    ] = [],  # noqa: B006 (typer copies it)
+    to: ToOption = None,
+    materialize: MaterializeOption = "copy",
+    allow_errors: AllowErrorsOption = False,
+    force: ForceOption = False,
+    seed: SeedOption = 0,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+    format: FormatOption = None,
+    images: ImagesOption = None,
+    classes: ClassesOption = None,
+    config: ConfigOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Write a copy of a dataset divided anew into train, val and test, with the classes alike in each.
+
+    Pictures that are the same or nearly the same stay in one split. The dataset itself is never changed.
+
+    Example: dataset-doctor split my_dataset divided --ratios 80/20
+    """  # fmt: skip
+    from dataset_doctor.cli.progress import ProgressBar
+    from dataset_doctor.split import parse_ratios
+    from dataset_doctor.split import split as plan_split
+
+    shares = parse_ratios(ratios)
+    frozen = [name.strip() for value in freeze for name in value.split(",") if name.strip()]
+    with ProgressBar() as progress:
+        columns = _read(dataset, out, format, images, classes, force, progress)
+        left_out = _broken(columns, to, allow_errors)
+        plan = plan_split(columns, ratios=shares, group_by=group_by, freeze=frozen, seed=seed, left_out=left_out, progress=progress)
+        _finish(columns, plan, dataset, out, to, materialize, force, dry_run, json, progress)
+
+
+def convert(
+    dataset: Dataset,
+    out: Out,
+    to: Annotated[FormatChoice | None, typer.Option("--to", help="Format to write.", show_default=False)] = None,
+    materialize: MaterializeOption = "copy",
+    allow_errors: AllowErrorsOption = False,
+    force: ForceOption = False,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+    format: FormatOption = None,
+    images: ImagesOption = None,
+    classes: ClassesOption = None,
+    config: ConfigOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Write a dataset in another format; what that format cannot hold is listed.
+
+    Example: dataset-doctor convert my_voc my_coco --to coco
+    """
+    import numpy as np
+
+    from dataset_doctor.cli.progress import ProgressBar
+    from dataset_doctor.plan import make_plan
+
+    if to is None:
+        raise UsageError("--to FORMAT is missing.", f"Choose from: {', '.join(FORMAT_NAMES)}.")
+    with ProgressBar() as progress:
+        columns = _read(dataset, out, format, images, classes, force, progress)
+        left_out = _broken(columns, to, allow_errors)
+        plan = make_plan(columns, np.arange(columns.n_images), command="convert", left_out=left_out)
+        _finish(columns, plan, dataset, out, to, materialize, force, dry_run, json, progress)
+
+
+# Shared by the three ------------------------------------------------------------------------------------------------
+
+
+def _read(
+    dataset: Path, out: Path, format: str | None, images: Path | None, classes: Path | None, force: bool, progress: "ProgressBar"
+) -> "Columns":
+    """Read the dataset; refuse a place to write to before anything takes time."""
+    from dataset_doctor.formats import check_place, read
+
+    if dataset.exists():
+        check_place(out, dataset if dataset.is_dir() else dataset.parent, force=force)
+    return read(dataset, format, images=images, classes=classes, progress=progress)
+
+
+def _default_split(columns: "Columns") -> str:
+    return "train" if "train" in columns.splits else columns.splits[0]
+
+
+def _broken(columns: "Columns", to: "FormatName | None", allow_errors: bool) -> Any:
+    """Refuse labels with errors, with the list of them; where they are allowed, give the records that cannot be written."""
+    from dataset_doctor.audit import label_errors
+    from dataset_doctor.findings import plural
+    from dataset_doctor.formats import unwritable
+
+    errors = label_errors(columns)
+    if errors and not allow_errors:
+        listed = [f"{finding.code} {finding.name}: {finding.message}" for finding in errors[:ERRORS_SHOWN]]
+        if len(errors) > ERRORS_SHOWN:
+            listed.append(f"… {len(errors) - ERRORS_SHOWN:,} more")
+        raise UsageError(
+            f"the labels have {plural(len(errors), 'kind')} of errors; nothing was written.",
+            "\n".join([*listed, "Mend them, or add --allow-errors to leave broken records out."]),
+        )
+    return unwritable(columns, to or columns.format)
+
+
+def _finish(
+    columns: "Columns",
+    plan: "Plan",
+    dataset: Path,
+    out: Path,
+    to: "FormatName | None",
+    materialize: MaterializeChoice,
+    force: bool,
+    dry_run: bool,
+    json: bool,
+    progress: "ProgressBar",
+) -> None:
+    """Complete the plan with what writing costs, write it unless this is a rehearsal, and show it."""
+    import json as codec
+
+    from dataset_doctor.formats import disk_bytes, losses, write
+
+    target = to or columns.format
+    treated = plan.apply(columns)
+    plan = dataclasses.replace(plan, loses=losses(treated, target), disk_bytes=disk_bytes(treated, target, materialize))
+    if not dry_run:
+        treated = dataclasses.replace(treated, plan=plan.to_dict())
+        options = {"command": plan.command, "to": target, "materialize": materialize}
+        write(treated, out, target, materialize=materialize, force=force, options=options, progress=progress)
+    progress.close()
+    if plan.dropped.records:
+        more = len(plan.dropped.records) - RECORDS_SHOWN
+        listed = [*plan.dropped.records[:RECORDS_SHOWN], *([f"… {more:,} more, in OUT/dataset-doctor.json"] if more > 0 else [])]
+        say(f"{len(plan.dropped.records):,} broken records {'would be' if dry_run else 'were'} left out:", "\n".join(listed))
+    if json:
+        sys.stdout.write(codec.dumps(plan.to_dict(), indent=2) + "\n")
+        return
+    from rich.console import Console
+
+    from dataset_doctor.report.plan import show
+
+    show(plan, Console(), name=str(dataset), out=str(out), target=FORMAT_NAMES[target], written=not dry_run)
+
+
+def _recommended(path: Path, wanted: str | None, columns: "Columns") -> dict[str, Any]:
+    """Take what `rebalance` needs from a recommendation of an audit's JSON report.
+
+    Raises:
+        UsageError: no report of an audit, one of another dataset, or none of its recommendations can be carried out by `rebalance`.
+    """
+    import msgspec
+
+    from dataset_doctor.formats import fingerprint
+
+    try:
+        report = msgspec.json.decode(path.read_bytes())
+    except (OSError, ValueError, msgspec.DecodeError) as error:
+        reason = (error.strerror or "cannot be read").lower() if isinstance(error, OSError) else "no JSON"
+        raise UsageError(f"--from-report {path}: {reason}.", "Make one with dataset-doctor audit DATASET -o audit.json") from error
+    if (
+        not isinstance(report, dict)
+        or report.get("schema") != "dataset-doctor/report"
+        or not isinstance(report.get("recommendations"), list)
+    ):
+        raise UsageError(f"--from-report {path} is no report of an audit.", "Make one with dataset-doctor audit DATASET -o audit.json")
+    described = report.get("dataset")
+    if not isinstance(described, dict) or described.get("fingerprint") != fingerprint(columns):
+        raise UsageError(f"{path} reports on another dataset, or on another state of this one.", "Audit it again with -o audit.json")
+    known = [entry for entry in report["recommendations"] if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+    usable = {entry["id"]: entry["parameters"] for entry in known if _is_usable(entry)}
+    if wanted is not None and wanted not in usable:
+        if wanted in {entry["id"] for entry in known}:
+            raise UsageError(f"rebalance cannot carry out {wanted}.", f"It can: {', '.join(usable) or 'none of this report'}.")
+        raise UsageError(f"{path} holds no recommendation {wanted}.", did_you_mean(wanted, usable) if usable else "")
+    if not usable:
+        raise UsageError(f"{path} recommends nothing that rebalance can do.", "Choose a way yourself with --method.")
+    chosen = usable[wanted or next(iter(usable))]
+    return {name: chosen[name] for name in _PARAMETERS if name in chosen}
+
+
+_PARAMETERS: dict[str, tuple[type, ...]] = {
+    "method": (str,), "target": (str,), "budget": (int, float), "max_repeat": (int,), "threshold": (int, float), "background": (str,),
+    "split": (str,),
+}  # fmt: skip
+
+
+def _is_usable(entry: dict[str, Any]) -> bool:
+    """Tell whether a recommendation says how to rebalance, in values of the right kind."""
+    parameters = entry.get("parameters")
+    if not isinstance(parameters, dict) or "method" not in parameters:
+        return False
+    return all(isinstance(parameters[name], kinds) for name, kinds in _PARAMETERS.items() if name in parameters)

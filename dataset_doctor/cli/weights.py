@@ -1,0 +1,106 @@
+"""weights: count, weigh, show, write."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from dataset_doctor.cli.options import (
+    ClassesOption,
+    ConfigOption,
+    Dataset,
+    DebugOption,
+    FormatOption,
+    ImagesOption,
+    JsonOption,
+    from_command_line,
+    say,
+)
+
+SchemeChoice = Literal["uniform", "inverse", "balanced", "sqrt", "power", "median", "effective", "enet"]
+TrainerChoice = Literal["torch", "torchvision", "ultralytics", "yolov5", "mmdet", "detectron2", "keras", "hf", "sklearn"]
+
+
+def weights(
+    context: typer.Context,
+    dataset: Dataset,
+    scheme: Annotated[SchemeChoice, typer.Option("--scheme", help="How counts become weights.")] = "inverse",
+    beta: Annotated[
+        float | None,
+        typer.Option("--beta", metavar="B", help="For effective, 0 to 1; by default 1 - 1/median count.", show_default=False),
+    ] = None,
+    power: Annotated[
+        float | None,
+        typer.Option("--power", metavar="G", help="For power: 0 gives equal weights, 1 those of inverse.", show_default=False),
+    ] = None,
+    cap: Annotated[
+        float | None, typer.Option("--cap", metavar="C", help="Bound of the largest weight ÷ the smallest.", show_default=False)
+    ] = None,
+    normalize: Annotated[
+        Literal["none", "mean", "sample"],
+        typer.Option("--normalize", help="Make the weights of the classes (mean) or of the labels (sample) average 1."),
+    ] = "none",
+    count: Annotated[
+        Literal["instances", "images", "area"], typer.Option("--count", help="What is counted: labels, images that hold the class, pixels.")
+    ] = "instances",
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="NAME", help="The split to count; by default train.", show_default=False)
+    ] = None,
+    after: Annotated[
+        Path | None,
+        typer.Option("--after", metavar="FILE", help="A plan or manifest of rebalance: weigh what it leaves.", show_default=False),
+    ] = None,
+    trainer: Annotated[
+        TrainerChoice | None, typer.Option("--for", help="Print, or write with -o, what this trainer takes.", show_default=False)
+    ] = None,
+    output: Annotated[
+        list[Path],
+        typer.Option("-o", "--output", metavar="FILE", help="Write .json, .yaml, .csv, .npy, .pt, or the file of --for. May be repeated."),
+    ] = [],  # noqa: B006 (typer copies it)
+    json: JsonOption = False,
+    format: FormatOption = None,
+    images: ImagesOption = None,
+    classes: ClassesOption = None,
+    config: ConfigOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Weigh the classes of a dataset by how many labels each has, for a loss or a sampler.
+
+    A class without labels gets weight 1 and a warning. With --for and no file for it, the trainer's file alone is printed.
+
+    Example: dataset-doctor weights my_dataset --scheme effective --for torch -o weights.py
+    """
+    from rich.console import Console
+
+    from dataset_doctor.cli.progress import ProgressBar
+    from dataset_doctor.formats import read
+    from dataset_doctor.report import weight_files
+    from dataset_doctor.report.json import document
+    from dataset_doctor.report.weights import show
+    from dataset_doctor.weights import SCHEMES, export, load_plan, weigh
+
+    weight_files.check_targets(output, trainer)
+    plan = load_plan(after) if after is not None else None
+    # A number in the configuration is for the scheme in the configuration.
+    chosen = {
+        name: value
+        for name, value in (("beta", beta), ("power", power))
+        if SCHEMES[scheme].parameter == name or from_command_line(context, name)
+    }
+    with ProgressBar() as progress:
+        columns = read(dataset, format, images=images, classes=classes, progress=progress)
+    weighed = weigh(columns, scheme, cap=cap, normalize=normalize, count=count, split=split, after=plan, **chosen)
+    for path in output:
+        weight_files.save(weighed, path, root=str(columns.root), trainer=trainer)
+    is_written = any(weight_files.is_export(path, trainer) for path in output)
+    if json:
+        sys.stdout.write(document(weight_files.plain(weighed, trainer)))
+    elif trainer is not None and not is_written:
+        text = export(trainer, weighed)
+        sys.stdout.write(text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding))
+    else:
+        show(weighed, Console(), name=str(dataset), written=output)
+        return
+    for warning in weighed.warnings:
+        say(warning)
