@@ -100,6 +100,28 @@ def ours_scan_warm(path: str) -> Outcome:
     return timed, {"images": int((pixels.state == 1).sum())}, "dataset-doctor-vision"
 
 
+def ours_scan_dask(workers: int) -> Callable[[str], Outcome]:
+    """Scan on a dask cluster of this machine that is running already: each worker a process with one thread, its libraries loaded."""
+
+    def work(path: str) -> Outcome:
+        import numpy as np
+        from distributed import LocalCluster
+
+        from dataset_doctor.formats import read
+        from dataset_doctor.scan import scan
+
+        dataset = read(path, format="folder")
+        with LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+            cluster.wait_for_workers(workers)  # type: ignore[no-untyped-call]
+            few = dataset.select(np.arange(dataset.n_images) < 64 * workers)
+            scan(few, engine="dask", address=cluster.scheduler_address, cache=None)
+            with Timed() as timed:
+                pixels = scan(dataset, engine="dask", address=cluster.scheduler_address, cache=None)
+        return timed, {"images": int((pixels.state == 1).sum())}, "distributed"
+
+    return work
+
+
 def counts_of(dataset: Any) -> dict[str, int]:
     """Count a Dataset's rows, and the bytes of its columns (the text of the file names included)."""
     import dataclasses
@@ -359,17 +381,200 @@ def all_with_all(n: int) -> Callable[[str], Outcome]:
     return timed
 
 
+# Samplers -----------------------------------------------------------------------------------------------------------
+
+
+def instances(n_images: int = 118_287, n_classes: int = 80) -> Any:
+    """Make instance counts like COCO's, images × classes, seeded: 860,000 instances, long-tailed, in 14 scenes that share classes."""
+    import numpy as np
+    from scipy import sparse
+
+    rng = np.random.default_rng(0)
+    share = 1 / np.arange(1, n_classes + 1) ** 1.3
+    scenes = share * rng.gamma(0.5, 1, (14, n_classes))
+    scenes = np.cumsum(scenes / scenes.sum(axis=1, keepdims=True), axis=1)
+    drawn = rng.poisson(3.6, n_images)
+    drawn[rng.random(n_images) < 0.009] = 0
+    image = np.repeat(np.arange(n_images), drawn)
+    scene = np.repeat(rng.integers(0, 14, n_images), drawn)
+    of_class = np.minimum((rng.random(len(image))[:, None] > scenes[scene]).sum(axis=1), n_classes - 1)
+    size = 1 + rng.poisson(1.04, len(image))
+    return sparse.coo_array((size, (image, of_class)), shape=(n_images, n_classes)).tocsr()
+
+
+SAMPLERS_TIMED = ("oversample", "undersample", "hybrid", "repeat_factor", "irfs", "class_aware", "ml_ros", "ml_rus")
+
+
+def sampler(name: str) -> Callable[[str], Outcome]:
+    """Choose repeats for counts that are at hand, with the default target, budget and limit."""
+
+    def timed(_: str) -> Outcome:
+        import numpy as np
+
+        from dataset_doctor.balance import BUDGET, DIRECTIONS, MAX_REPEAT, SAMPLERS, Demand
+        from dataset_doctor.balance.targets import parse_target
+
+        counts = instances()
+        of_class = np.asarray(counts.sum(axis=0)).ravel()
+        target = parse_target("sqrt", [f"class {c}" for c in range(len(of_class))], of_class, DIRECTIONS.get(name, "up"))
+        asked = Demand(counts, target, int(BUDGET * counts.shape[0]), MAX_REPEAT, np.random.default_rng(0))
+        with Timed() as timed:
+            SAMPLERS[name](asked)
+        return timed, {"images": counts.shape[0], "annotations": int(counts.sum())}, "dataset-doctor-vision"
+
+    return timed
+
+
+def repeat_factor_loop(_: str) -> Outcome:
+    """Compute repeat factors from a list of records, one image after another in Python, as detectron2 does; for one given threshold."""
+    import math
+    from collections import Counter
+    from itertools import pairwise
+
+    import numpy as np
+
+    counts = instances()
+    repeated = np.repeat(counts.indices, counts.data)
+    ends = np.concatenate([[0], np.cumsum(counts.data)])[counts.indptr]
+    records = [[{"category_id": c} for c in repeated[start:end].tolist()] for start, end in pairwise(ends)]
+    with Timed() as timed:
+        images: Counter[int] = Counter()
+        for record in records:
+            images.update({annotation["category_id"] for annotation in record})
+        of_class = {c: max(1.0, math.sqrt(0.02 * len(records) / n)) for c, n in images.items()}
+        factors = [max((of_class[c] for c in {annotation["category_id"] for annotation in record}), default=1.0) for record in records]
+        whole = np.floor(factors)
+        whole += np.random.default_rng(0).random(len(whole)) < factors - whole
+    return timed, {"images": len(records), "annotations": int(counts.sum())}, "python"
+
+
+# Splits -------------------------------------------------------------------------------------------------------------
+
+COCO_SIZE, LVIS_SIZE = (118_287, 80), (100_170, 1_203)
+"""Images and classes."""
+
+SPLIT_RATIOS = (0.8, 0.1, 0.1)
+
+
+def boxed(counts: Any) -> Any:
+    """Make a dataset with so many boxes of each class in each image, of random sizes, seeded."""
+    import numpy as np
+
+    from dataset_doctor.dataset import NO_ID, UNKNOWN_SIZE, Annotations, Class, Dataset, Images, LabelState
+
+    n, n_classes = counts.shape
+    image = np.repeat(np.repeat(np.arange(n, dtype=np.int32), np.diff(counts.indptr)), counts.data)
+    side = np.exp(np.random.default_rng(0).normal(np.log(60), 1, len(image)))
+    zeros = np.zeros(len(image), np.int32)
+    annotations = Annotations(
+        image=image, class_index=np.repeat(counts.indices, counts.data).astype(np.int32), class_id=zeros.astype(np.int64),
+        corners=np.stack([zeros, zeros, side, side], 1).astype(float), area=side**2, flags=zeros.astype(np.uint16),
+        geometry=zeros.astype(np.uint8), source_id=np.full(len(image), NO_ID), source=zeros, position=zeros, line=zeros,
+    )  # fmt: skip
+    size, unknown = np.full(n, 640, np.int32), np.full(n, UNKNOWN_SIZE, np.int32)
+    images = Images(
+        file_name=np.array([f"{row:012}.jpg" for row in range(n)], object), has_file=np.zeros(n, bool), width=size, height=size,
+        file_width=unknown, file_height=unknown, in_split=np.ones((n, 1), bool),
+        label_state=np.where(np.diff(counts.indptr) > 0, LabelState.LABELED, LabelState.BACKGROUND).astype(np.uint8),
+        source_id=np.arange(n), source=np.zeros(n, np.int32), position=np.arange(n), picture=np.arange(n, dtype=np.int32),
+    )  # fmt: skip
+    return Dataset(
+        root=Path("/nowhere"), format="coco", variant="made", task="detect", evidence=(), voc_origin=None,
+        classes=tuple(Class(f"class {c}", c) for c in range(n_classes)), splits=("all",), split_spelling=("all",), sources=("labels",),
+        source_split=np.full(1, -1, np.int16), images=images, annotations=annotations, problems=(),
+    )  # fmt: skip
+
+
+def division_counts(counts: Any, part: Any) -> dict[str, int]:
+    """Measure a division, in whole billionths: label distribution, Jensen-Shannon divergence, and the worst share of a class's images.
+
+    `gaps`: how often a split lacks a class that at least as many images hold as there are splits.
+    """
+    import numpy as np
+
+    from dataset_doctor.split._compared import quality
+
+    ratios = np.array(SPLIT_RATIOS)
+    found = quality("", counts, part, ratios)
+    held = (counts > 0).T @ np.eye(len(ratios))[part]
+    total = held.sum(axis=1)
+    worst = np.abs(held[total > 0] / total[total > 0, None] - ratios).max()
+    figures = {"ld": found.ld or 0.0, "js": found.js or 0.0, "worst_share": worst}
+    return {
+        "images": counts.shape[0], "annotations": int(counts.sum()), "gaps": int((held[total >= len(ratios)] == 0).sum()),
+        **{name: round(value * 1e9) for name, value in figures.items()},
+    }  # fmt: skip
+
+
+def ours_split(n_images: int, n_classes: int) -> Callable[[str], Outcome]:
+    """Split a dataset that is at hand, without groups; the random and the iterative division that the plan is compared with included."""
+
+    def timed(_: str) -> Outcome:
+        from dataset_doctor.split import split
+
+        counts = instances(n_images, n_classes)
+        dataset = boxed(counts)
+        split(dataset.select(dataset.images.source_id < 100), group_by="none")  # imports what it needs
+        with Timed() as timed:
+            plan = split(dataset, ratios=SPLIT_RATIOS, group_by="none")
+        return timed, division_counts(counts, plan.in_split.argmax(axis=1)), "dataset-doctor-vision"
+
+    return timed
+
+
+def ours_iterative(n_images: int, n_classes: int) -> Callable[[str], Outcome]:
+    """Divide by this tool's own iterative stratification, which plans are compared with."""
+
+    def timed(_: str) -> Outcome:
+        import numpy as np
+
+        from dataset_doctor.split._compared import iterative_stratification
+
+        counts = instances(n_images, n_classes)
+        with Timed() as timed:
+            part = iterative_stratification(counts, np.array(SPLIT_RATIOS), 0)
+        return timed, division_counts(counts, part), "dataset-doctor-vision"
+
+    return timed
+
+
+def iterative_package(n_images: int, n_classes: int) -> Callable[[str], Outcome]:
+    """Divide with the function at the heart of the package iterative-stratification; its classes only offer two parts, or equal ones."""
+
+    def timed(_: str) -> Outcome:
+        import numpy as np
+        from iterstrat.ml_stratifiers import IterativeStratification
+
+        counts = instances(n_images, n_classes)
+        held = (counts > 0).toarray()
+        with Timed() as timed:
+            part = IterativeStratification(held, np.array(SPLIT_RATIOS), np.random.RandomState(0))
+        return timed, division_counts(counts, part), "iterative-stratification"
+
+    return timed
+
+
 CONTENDERS: dict[str, Callable[[str], Outcome]] = {
+    **{f"sampler_{name}": sampler(name) for name in SAMPLERS_TIMED},
+    "repeat_factor_loop": repeat_factor_loop,
     "near_100k": near(100_000),
     "near_100k_black": near(100_000, 10_000),
     "near_1m": near(1_000_000),
     "near_1m_black": near(1_000_000, 100_000),
     "all_with_all_100k": all_with_all(100_000),
+    "split_coco": ours_split(*COCO_SIZE),
+    "split_lvis": ours_split(*LVIS_SIZE),
+    "iterative_coco": ours_iterative(*COCO_SIZE),
+    "iterative_lvis": ours_iterative(*LVIS_SIZE),
+    "iterative_package_coco": iterative_package(*COCO_SIZE),
+    "iterative_package_lvis": iterative_package(*LVIS_SIZE),
     "ours_read": ours_read,
     "ours_labels": ours_labels,
     "ours_audit": ours_audit,
     "ours_scan": ours_scan,
     "ours_scan_warm": ours_scan_warm,
+    "ours_scan_dask_1": ours_scan_dask(1),
+    "ours_scan_dask_2": ours_scan_dask(2),
     "floor_coco": floor_coco,
     "floor_files": floor_files,
     "floor_decode_4": floor_decode(4),

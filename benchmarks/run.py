@@ -110,6 +110,31 @@ VOC, VOC_LABELS = Data("voc", 0.1), Data("voc", 0.1, "Annotations")
 READ_COCO, READ_YOLO, READ_VOC = "ours_read coco 1", "ours_read yolo 1", "ours_read voc 0.1"
 READ_BOXES, READ_BOXES_10 = "ours_read coco-boxes 1", "ours_read coco-boxes 10"
 VOC_PEERS = ("pylabel", "globox")
+SAMPLERS = ("oversample", "undersample", "hybrid", "repeat_factor", "irfs", "class_aware", "ml_ros", "ml_rus")
+
+
+def split_contenders(size: str) -> tuple[Contender, ...]:
+    """Name what divides counts of one size."""
+    return (
+        Contender(f"split_{size}", "`split`, comparison with other divisions included", "this tool"),
+        Contender(f"iterative_{size}", "own iterative stratification", "this tool"),
+        Contender(f"iterative_package_{size}", "iterative-stratification", "peer"),
+    )
+
+
+def split_targets(size: str) -> tuple[Target, ...]:
+    """Compare how good the division of one size is with that of the package."""
+
+    def ratio(figure: str) -> Callable[[Turn], float]:
+        return lambda t: t[f"split_{size}"].counts[figure] / t[f"iterative_package_{size}"].counts[figure]
+
+    return (
+        Target("worst share of a class's images, `split` ÷ package", ratio("worst_share"), at_most=1),
+        Target("label distribution, `split` ÷ package", ratio("ld"), at_most=1),
+        Target("divergence in instances, `split` ÷ package", ratio("js"), at_most=1),
+        Target("splits that lack a class they could have", lambda t: t[f"split_{size}"].counts["gaps"], "", at_most=0),
+    )
+
 
 CASES = {
     "coco": Case(
@@ -201,6 +226,15 @@ CASES = {
         "ours_scan",
         (Target("floor ÷ `scan`, time", lambda t: t["floor_decode_8"].seconds / t["ours_scan"].seconds, at_least=0.75),),
     ),
+    "dask": Case(
+        "Photos of 640 × 480 on a dask cluster of this machine",
+        (
+            Contender("ours_scan_dask_1", "`scan`, one worker", "this tool", SMALL),
+            Contender("ours_scan_dask_2", "`scan`, two workers", "this tool", SMALL),
+        ),
+        "ours_scan_dask_1",
+        (Target("one worker ÷ two, time", lambda t: t["ours_scan_dask_1"].seconds / t["ours_scan_dask_2"].seconds, at_least=1.6),),
+    ),
     "near": Case(
         "Near-duplicates among random 64-bit hashes, at most 6 bits differ",
         (
@@ -217,6 +251,35 @@ CASES = {
             Target("a tenth alike ÷ none alike, 1,000,000", lambda t: t["near_1m_black"].seconds / t["near_1m"].seconds, at_most=1.5),
             Target("each with each ÷ ours, 100,000", lambda t: t["all_with_all_100k"].seconds / t["near_100k"].seconds, at_least=10),
         ),
+    ),
+    "samplers": Case(
+        "Samplers, on counts of 118,287 images and 80 classes that are at hand",
+        (
+            *(Contender(f"sampler_{name}", f"`{name}`", "this tool") for name in SAMPLERS),
+            Contender("repeat_factor_loop", "repeat factors image by image in Python, as in detectron2", "brute force"),
+        ),
+        "sampler_repeat_factor",
+        (
+            Target("slowest sampler", lambda t: max(t[f"sampler_{name}"].seconds for name in SAMPLERS), " s", at_most=0.2),
+            Target("loop ÷ `repeat_factor`", lambda t: t["repeat_factor_loop"].seconds / t["sampler_repeat_factor"].seconds, at_least=10),
+        ),
+    ),
+    "split": Case(
+        "80/10/10 split of 118,287 images with 80 classes",
+        split_contenders("coco"),
+        "split_coco",
+        (Target("`split`", lambda t: t["split_coco"].seconds, " s", at_most=3), *split_targets("coco")),
+    ),
+    "split-lvis": Case(
+        "80/10/10 split of 100,170 images with 1,203 classes",
+        split_contenders("lvis"),
+        "split_lvis",
+        (
+            Target("`split`", lambda t: t["split_lvis"].seconds, " s", at_most=5),
+            Target("package ÷ `split`, time", lambda t: t["iterative_package_lvis"].seconds / t["split_lvis"].seconds, at_least=20),
+            *split_targets("lvis"),
+        ),
+        by_default=False,
     ),
     "startup": Case(
         "Start of a process",
@@ -496,6 +559,9 @@ def results_json(results: Sequence[Measured], options: argparse.Namespace) -> st
     return json.dumps(page, indent=2, ensure_ascii=False) + "\n"
 
 
+PICTURES_BLOCK = re.compile(r"\n<!-- pictures -->\n.*?<!-- /pictures -->\n", re.S)
+"""What `pictures.py` has written into RESULTS.md, and is kept there."""
+
 README_BLOCK = re.compile(r"(<!-- speed\b[^>]*-->\n).*?(<!-- /speed -->)", re.S)
 
 
@@ -531,9 +597,12 @@ def main() -> int:
         options.data.mkdir(parents=True, exist_ok=True)
         results = [measure(name, options) for name in options.only or [name for name, case in CASES.items() if case.by_default]]
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "RESULTS.md").write_text(results_page(results, options), encoding="utf-8")
+    path = options.output / "RESULTS.md"
+    kept = PICTURES_BLOCK.search(path.read_text(encoding="utf-8")) if path.is_file() else None
+    page = results_page(results, options) + (kept[0] if kept else "")
+    path.write_text(page, encoding="utf-8")
     (options.output / "results.json").write_text(results_json(results, options), encoding="utf-8")
-    print(results_page(results, options))
+    print(page)
     if options.update_readme:
         how = "How it is measured and how to repeat it: [benchmarks](benchmarks/README.md)."
         update_readme(HERE.parent / "README.md", f"{heading(results, options)}\n\n{speed_table(results)}\n\n{how}")
