@@ -224,16 +224,27 @@ def test_box_sizes_are_shared_out() -> None:
     assert [per_split(plan, widths == side) for side in (20, 60, 200)] == [[8, 1, 1]] * 3
 
 
-def test_what_does_not_count_is_not_spread() -> None:
-    """Crowd regions and annotations left out are no instances: the division follows the others."""
-    text = "classes: cat dog\na.jpg 9x9 x10\n  cat 0 0 9 9\n  dog 0 0 9 9 crowd\nb.jpg 9x9 x10\n  dog 0 0 9 9\n  cat 0 0 9 9"
-    dataset = drawn(text)
-    cats_of_b = np.flatnonzero((dataset.annotations.class_index == 0) & (dataset.annotations.image >= 10))
-    plan = split(dataset, group_by="none", left_out=cats_of_b)
+@pytest.mark.parametrize("seed", range(4))
+def test_crowd_regions_are_not_spread(seed: int) -> None:
+    """Images that differ only in which of their two boxes is a crowd region are divided by the other."""
+    text = "classes: cat dog\na.jpg 9x9 x10\n  cat 0 0 9 9\n  dog 0 0 9 9 crowd\nb.jpg 9x9 x10\n  dog 0 0 9 9\n  cat 0 0 9 9 crowd"
+    plan = split(drawn(text), group_by="none", seed=seed)
 
-    assert per_split(plan, np.array([1] * 10 + [0] * 10)) == [8, 1, 1]
+    assert per_split(plan, np.arange(20) < 10) == [8, 1, 1]
     assert [change.after for change in plan.classes] == [10, 10]
-    assert plan.left_out.tolist() == cats_of_b.tolist()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_annotations_left_out_are_not_spread(seed: int) -> None:
+    """Images that differ only in what is left out of them are divided by what stays."""
+    dataset = drawn("classes: cat dog\na.jpg 9x9 x20\n  cat 0 0 9 9\n  dog 0 0 9 9")
+    first = dataset.annotations.image < 10
+    gone = np.flatnonzero(first == (dataset.annotations.class_index == 0))
+    plan = split(dataset, group_by="none", left_out=gone, seed=seed)
+
+    assert per_split(plan, np.arange(20) < 10) == [8, 1, 1]
+    assert [change.after for change in plan.classes] == [10, 10]
+    assert plan.left_out.tolist() == gone.tolist()
 
 
 def test_a_rare_class_is_in_every_split() -> None:
@@ -298,10 +309,10 @@ def test_iterative_stratification_is_that_of_the_paper(seed: int) -> None:
     assert iterative_stratification(counts, np.array(ratios), seed)[order].tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_it_is_nearer_to_the_whole_than_a_random_split_and_iterative_stratification(seed: int) -> None:
+@pytest.mark.parametrize(("n", "n_classes", "seed"), [(1000, 20, 0), (1000, 20, 1), (1000, 20, 2), (4000, 60, 0)])
+def test_it_is_nearer_to_the_whole_than_a_random_split_and_iterative_stratification(n: int, n_classes: int, seed: int) -> None:
     """On a long-tailed dataset all three figures are at most those of iterative stratification, and far below a random split's."""
-    ours, random, iterative = split(random_dataset(1000, 20, seed), group_by="none", seed=seed).quality
+    ours, random, iterative = split(random_dataset(n, n_classes, seed), group_by="none", seed=seed).quality
 
     assert (ours.method, random.method, iterative.method) == ("stratified", "random", "iterative stratification")
     assert None not in (ours.ld, ours.js, random.ld, random.js, iterative.ld, iterative.js)

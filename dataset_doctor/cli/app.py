@@ -25,6 +25,7 @@ from dataset_doctor.cli.options import (
     from_command_line,
     say,
 )
+from dataset_doctor.cli.treatments import convert, rebalance, split
 from dataset_doctor.cli.weights import weights
 from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
 
@@ -265,6 +266,9 @@ def demo(
         sys.stdout.write("".join(f"{encodable(line, sys.stdout.encoding)}\n" for line in lines))
 
 
+app.command()(rebalance)
+app.command()(split)
+app.command()(convert)
 app.command()(weights)
 
 

@@ -33,7 +33,7 @@ Out = Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the r
 ToOption = Annotated[FormatChoice | None, typer.Option("--to", help="Format to write; by default the same.", show_default=False)]
 MaterializeOption = Annotated[
     MaterializeChoice,
-    typer.Option("--materialize", help="Copy images, link to them, or write lists only. A trainer that rewrites linked images changes the source."),
+    typer.Option("--materialize", help="Copy images, link to them, or write lists only. Trainers may write through links."),
 ]  # fmt: skip
 AllowErrorsOption = Annotated[bool, typer.Option("--allow-errors", help="Write in spite of label errors, without the broken records.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace OUT if it is there.")]
@@ -127,9 +127,7 @@ def split(
     ratios: Annotated[str, typer.Option("--ratios", metavar="A/B/C", help="Shares of train, val and test.")] = "80/10/10",
     group_by: Annotated[
         str,
-        typer.Option(
-            "--group-by", metavar="WHAT", help="Keep together: near-duplicates, images alike in what a REGEX finds in the path, or none."
-        ),
+        typer.Option("--group-by", metavar="WHAT", help="What stays together: near-duplicates, what a REGEX finds in the path, or none."),
     ] = "near-duplicates",
     freeze: Annotated[
         list[str], typer.Option("--freeze", metavar="NAME", help="Leave this split as it is. May be repeated.", show_default=False)

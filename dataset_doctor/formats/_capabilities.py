@@ -106,7 +106,7 @@ def fitted(dataset: Dataset, format: FormatName) -> Dataset:
 
 
 def _without_labels(dataset: Dataset, format: FormatName) -> NDArray[np.bool_]:
-    """Tell which images have a label file that gave nothing and is not copied: a broken one, or in the same format one that will not open."""
+    """Tell which images have a label file that gave nothing and is not copied: broken, or in the same format one that will not open."""
     images = dataset.images
     broken = {problem.place.file for problem in dataset.problems if problem.kind == "label-unreadable"}
     if not broken or dataset.format not in ("yolo", "voc"):
@@ -175,9 +175,9 @@ def losses(dataset: Dataset, format: FormatName) -> tuple[str, ...]:
     polygons, quads = shapes.get(Geometry.POLYGON, 0), shapes.get(Geometry.OBB, 0)
     keypoints = int(annotations.has(Flag.KEYPOINTS).sum())
 
-    def lose(count: int, what: str, why: str) -> None:
+    def lose(count: int, what: str, why: str, many: str | None = None) -> None:
         if count:
-            sentences.append(f"{plural(count, what)}: {why}")
+            sentences.append(f"{plural(count, what, many)}: {why}")
 
     if format in ("yolo", "voc"):
         lose(int(annotations.has(Flag.CROWD).sum()), "crowd region", f"{name} has none; they are left out.")
@@ -185,21 +185,28 @@ def losses(dataset: Dataset, format: FormatName) -> tuple[str, ...]:
         lose(int(ignored.sum()), "ignored annotation", f"{name} has none; they are left out.")
         with np.errstate(invalid="ignore"):
             cut = dataset.overshoot_px[dataset.is_instance] > 1e-6
-        lose(int(cut.sum()), "box", "cut at the edge of the image, by at most 1 px.")
+        lose(int(cut.sum()), "box", "cut at the edge of the image, by at most 1 px.", "boxes")
     if format == "voc":
         lose(polygons + masks + quads, "shape", "Pascal VOC holds the box around each.")
-        lose(keypoints, "list of keypoints", "Pascal VOC holds the box of each object.")
+        lose(keypoints, "list of keypoints", "Pascal VOC holds the box of each object.", "lists of keypoints")
         sentences.append("Pascal VOC's corners are whole pixels: boxes move by at most half a pixel.")
-        lose(int(is_thin(dataset.boxes[dataset.is_instance]).sum()), "box", "made 2 px wide or high, since readers take less for nothing.")
+        thin = int(is_thin(dataset.boxes[dataset.is_instance]).sum())
+        lose(thin, "box", "made 2 px wide or high, since readers take less for nothing.", "boxes")
     if format == "yolo":
         if dataset.task == "detect":
-            lose(polygons + masks + quads, "polygon or mask", "a YOLO dataset for detection holds the box of each.")
-            lose(keypoints, "list of keypoints", "a YOLO dataset for detection holds the box of each object.")
+            lose(polygons + masks + quads, "polygon or mask", "a YOLO dataset for detection holds the box of each.", "polygons or masks")
+            lose(keypoints, "list of keypoints", "a YOLO dataset for detection holds the box of each object.", "lists of keypoints")
         elif dataset.task == "pose":
-            lose(polygons + masks + quads, "polygon or mask", "a YOLO dataset for poses holds box and keypoints.")
+            lose(polygons + masks + quads, "polygon or mask", "a YOLO dataset for poses holds box and keypoints.", "polygons or masks")
         else:
-            lose(masks, "run-length mask", "YOLO holds its outline; holes are filled.")
-            lose(keypoints, "list of keypoints", "a YOLO dataset for polygons holds none.")
+            without = annotations.geometry == Geometry.BOX
+            lose(
+                int((without & dataset.is_instance).sum()), "box without an outline", "written as its corners.", "boxes without an outline"
+            )
+            lose(masks, "run-length mask", "YOLO holds its outline, within 0.25 px; holes are filled.")
+            if dataset.task == "segment" and polygons:
+                sentences.append("YOLO has one outline an object: parts are joined by seams without width.")
+            lose(keypoints, "list of keypoints", "a YOLO dataset for polygons holds none.", "lists of keypoints")
     if format in ("yolo", "voc") and dataset.format == "coco":
         sentences.append(f"{name} has no ids, areas, supercategories, licences and other members of COCO's records.")
     if format == "yolo" and dataset.format == "voc":
@@ -213,7 +220,7 @@ def losses(dataset: Dataset, format: FormatName) -> tuple[str, ...]:
     lose(int(annotations.has(Flag.SCORE).sum()), "score", f"{name} labels hold none." if format != "coco" else "they are not taken over.")
     if format == "coco":
         unlabeled = int((dataset.images.label_state == LabelState.UNLABELED).sum())
-        lose(unlabeled, "image without a label file", "COCO lists them as images without objects.")
+        lose(unlabeled, "image without a label file", "COCO lists them as images without objects.", "images without a label file")
         lose(quads, "oriented box", "COCO holds a polygon of four points, marked obb in its attributes.")
     return tuple(sentences)
 

@@ -174,7 +174,7 @@ def _list_text(lines: Sequence[str]) -> bytes:
     except UnicodeEncodeError:
         pass
     bad = next(line for line in lines if len(line.splitlines()) != 1 or not line.isprintable())
-    raise UsageError(f"{bad!r} cannot be a line in a list of images.", "Rename the file, or write copies with --to yolo after a split.")
+    raise UsageError(f"{bad!r} cannot be a line in a list of images.", "Rename the file in the source.")
 
 
 # Darknet ------------------------------------------------------------------------------------------------------------
@@ -246,11 +246,11 @@ def _copy_class_names(dataset: Dataset, config: Config, tree: Tree, stage: Stage
 
 def _write_yaml(dataset: Dataset, config: Config, tree: Tree, entries: Mapping[str, Sequence[str]], stage: Stage, *, kept: bool) -> None:
     """Write the configuration: the source's with what has to change, or a new one."""
-    for name in dataset.class_names:
+    for word in (*dataset.class_names, *(path for paths in entries.values() for path in paths)):
         try:
-            name.encode()
+            word.encode()
         except UnicodeEncodeError:
-            raise UsageError(f"The class name {name!r} is not text that a YAML file can hold.", "Rename the class.") from None
+            raise UsageError(f"{word!r} is not text that a YAML file can hold.", "Rename the class or the folder.") from None
     values = {key: listed(paths) for key, paths in entries.items() if paths}
     if set(values) == {"all"}:
         values |= {"train": f"{values['all']}  {NOT_SPLIT}", "val": values["all"]}

@@ -103,6 +103,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, source: str, target
 def test_repeats_are_known_when_they_are_read(tmp_path: Path, source: str, target: str) -> None:
     """The manifest makes repeated images share their picture, and what is written from there says so again."""
     dataset = read(FIXTURES / source)
+    assert not dataset.images.is_repeat.any()
     write(oversampled(dataset), tmp_path / "once")
     once = read(tmp_path / "once")
     plan = make_plan(once, np.arange(once.n_images), command="convert")
@@ -395,7 +396,7 @@ def test_an_image_of_two_splits_has_the_labels_of_each(tmp_path: Path, target: s
 def test_hostile_names_become_safe_ones(tmp_path: Path, target: str) -> None:
     """Names that collide when folders are flattened, that hold line ends, quotes, escapes, no UTF-8, or are too long, all stay apart."""
     names = [
-        "one/a.png", "two/a.png", "two/A.png", "one_a.png", "line\nend.png", "esc\x1b[31m.png", "quote\"'<&>.png", " space .png",
+        "one/a.png", "two/a.png", "two/A.png", "one_a.png", "line\nend.png", "line_end.png", "esc\x1b[31m.png", "quote\"'<&>.png", " space .png",
         "caf\u00e9.png", "-rf.png", "x/" + "y" * 250 + ".png", "z/" + "y" * 250 + ".png", "a b#c.png", "100%.png",
     ]  # fmt: skip
     entries = [{"id": k + 1, "file_name": name, "width": 80, "height": 60} for k, name in enumerate(names)]
@@ -416,6 +417,7 @@ def test_hostile_names_become_safe_ones(tmp_path: Path, target: str) -> None:
 
     assert found.images.has_file.all() and found.n_images == len(names)
     bases = [Path(one["file"]).stem.casefold() for one in told["images"]]
+    assert not any("__r" in base for base in bases), "two images were taken for one"
     assert len(set(bases)) == len(names) and not any(ord(letter) < 32 for base in bases for letter in base)
     for one in told["images"]:
         assert (tmp_path / "out" / one["file"]).read_bytes() == (root / one["source"]).read_bytes()

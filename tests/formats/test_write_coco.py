@@ -211,22 +211,34 @@ def test_a_damaged_file_comes_out_sound(tmp_path: Path) -> None:
 
 
 def test_splitting_makes_files_with_ids_of_their_own(tmp_path: Path) -> None:
-    """Images of two files that meet in one split get ids that differ, and their annotations follow them."""
-    both = VAL.replace('"id": 1,', '"id": 10,').replace(
+    """Images of two files that meet in one split get ids that no split has, and their annotations follow them."""
+    both = VAL.replace('{"id": 1, "file_name": "v.jpg"}', '{"id": 10, "file_name": "v.jpg"}, {"id": 12, "file_name": "w.jpg"}').replace(
         '"annotations": []', '"annotations": [{"id": 5, "image_id": 10, "category_id": 3, "bbox": [1,1,5,5], "area": 25, "iscrowd": 0}]'
     )
     root = source(tmp_path / "in")
     (root / "annotations/instances_val.json").write_text(both)
-    write(moved(read(root), {"train": "av", "test": "cb"}), tmp_path / "out")
+    planted(root, {"val/w.jpg": ""})
+    write(moved(read(root), {"train": "av", "test": "cbw"}), tmp_path / "out")
     train, test = label_file(tmp_path / "out"), label_file(tmp_path / "out", "test")
 
     assert [(one["id"], one["file_name"]) for one in train["images"]] == [(10, "a.jpg"), (13, "v.jpg")]
     assert [(one["id"], one["image_id"]) for one in train["annotations"]] == [(5, 10), (9, 10), (10, 13)]
-    assert [(one["id"], one["file_name"]) for one in test["images"]] == [(12, "c.jpg"), (11, "b.jpg")]
+    assert [(one["id"], one["file_name"]) for one in test["images"]] == [(12, "c.jpg"), (11, "b.jpg"), (14, "w.jpg")]
     assert train["info"] == test["info"] == {"year": 2000.0, "note": "h\u00e9"} and train["unknown"] == [1, {"id": 7}]
     assert train["categories"] == json.loads(TRAIN)["categories"] and train["licenses"] == []
-    assert sorted(path.name for path in (tmp_path / "out/images").rglob("*.jpg")) == ["a.jpg", "b.jpg", "c.jpg", "v.jpg"]
+    assert sorted(path.name for path in (tmp_path / "out/images").rglob("*.jpg")) == ["a.jpg", "b.jpg", "c.jpg", "v.jpg", "w.jpg"]
     assert (tmp_path / "out/images/test/b.jpg").is_file()
+
+
+@pytest.mark.parametrize(("own", "fresh"), [({}, {}), ({"id": 3.0}, {"id": 4})])
+def test_an_id_inside_a_record_is_not_its_own(tmp_path: Path, own: dict[str, float], fresh: dict[str, int]) -> None:
+    """A repeated record without an id stays without, one with an unusual number gets a new one, and ids of its members stay."""
+    record = {"image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5], "area": 25, "iscrowd": 0, **own, "attributes": {"id": 1}}
+    whole = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [record], "categories": [{"id": 1, "name": "c"}]}
+    write(chosen(read(planted(tmp_path / "in", {"instances_train.json": json.dumps(whole)})), "aa"), tmp_path / "out")
+
+    repeat = {**record, **fresh, "image_id": 2}
+    assert json.loads((tmp_path / "out/instances_train.json").read_bytes())["annotations"] == [record, repeat]
 
 
 def test_categories_that_share_an_id_are_told_apart(tmp_path: Path) -> None:
@@ -368,6 +380,25 @@ def test_outlines_of_coco_records(tmp_path: Path) -> None:
             first, last = found.first_keypoint[start + 3 : start + 5]
             assert found.keypoints[first:last].tolist() == [[1, 2, 2], [0, 0, 0]]
             assert not found.rings(start + 3) and not found.rings(start + n - 1 if odd else start + 1)
+
+
+def test_outlines_of_several_files(tmp_path: Path) -> None:
+    """Rows that come from several files in turns get their own rings, whatever the order of the files."""
+
+    def whole(name: str, start: int) -> str:
+        records = [
+            {"id": k, "image_id": k, "category_id": 1, "bbox": [k, 1, 2, 2], "segmentation": [[k, 1, k + 2, 1, k + 2, 3]] * k}
+            for k in (start, start + 1)
+        ]  # fmt: skip
+        images = [{"id": k, "file_name": f"{name}{k}.jpg"} for k in (start, start + 1)]
+        return json.dumps({"images": images, "annotations": records, "categories": [{"id": 1, "name": "c"}]})
+
+    dataset = read(planted(tmp_path, {"instances_train.json": whole("t", 1), "instances_val.json": whole("v", 3)}))
+    mixed = dataset.select(np.array([3, 0, 2, 1, 0]))
+    found = read_outlines(mixed)
+
+    for row, left in enumerate((4, 1, 3, 2, 1)):
+        assert [ring.tolist() for ring in found.rings(row)] == [[[left, 1], [left + 2, 1], [left + 2, 3]]] * left
 
 
 # Laws ---------------------------------------------------------------------------------------------------------------

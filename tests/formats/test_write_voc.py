@@ -42,7 +42,7 @@ def devkit(root: Path) -> Path:
         "VOC2012/Annotations/c.xml": xml("c.jpg", CAT, BROKEN),
         "VOC2012/ImageSets/Main/train.txt": "a\r\nb\r\nempty\r\nnowhere\r\nbare",
         "VOC2012/ImageSets/Main/val.txt": "c\n\n# c again\nc\n",
-        "VOC2012/ImageSets/Main/trainval.txt": "a\nb\nempty\nc\nbare\n",
+        "VOC2012/ImageSets/Main/trainval.txt": "a\nb\nempty\nc\nbare\nb\n",
         "VOC2012/ImageSets/Main/cat_train.txt": "a  1\nb -1\nempty -1\nbare -1\n",
         "VOC2012/ImageSets/Main/cat_val.txt": "c  1\n",
     }
@@ -73,7 +73,7 @@ def test_a_repeat_differs_in_its_file_name_alone(tmp_path: Path) -> None:
     lists = {name.rpartition("/")[2]: text for name, text in found.items() if "/Main/" in name}
     assert lists == {
         "train.txt": b"b\r\nb__r1\r\nempty\r\nnowhere\r\nbare\r\nbare__r1",
-        "trainval.txt": b"b\nb__r1\nempty\nc\nbare\nbare__r1\n",
+        "trainval.txt": b"b\nb__r1\nempty\nc\nbare\nbare__r1\nb\n",
         "cat_train.txt": b"b -1\nb__r1 -1\nempty -1\nbare -1\nbare__r1 -1\n",
         "val.txt": source[f"{home}/ImageSets/Main/val.txt"],
         "cat_val.txt": source[f"{home}/ImageSets/Main/cat_val.txt"],
@@ -204,6 +204,34 @@ def test_equal_stems_from_several_folders(tmp_path: Path) -> None:
     home = tmp_path / "out/VOCdevkit/VOC2007"
     assert (home / "ImageSets/Main/train.txt").read_text() == "train_a\nvalid_a\n"
     assert (home / "Annotations/train_a.xml").read_bytes().decode() == xml("a.jpg", DOG).replace("<filename>a.jpg", "<filename>train_a.jpg")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"images/a.jpg": "", "Annotations/a.xml": xml("a.jpg", DOG), "Annotations/b.xml": xml("a.jpg", CAT)},
+        {"images/a.jpg": "", "images/a.png": "", "Annotations/a.xml": xml("a.jpg", DOG)},
+        {"images/p.jpg": "", "Annotations/x.xml": xml("p.jpg", DOG)},
+        {"Annotations/a.xml": xml("a.jpg", DOG), "Annotations/b.xml": xml("b.jpg")},
+        {"Annotations/s/a.xml": xml("a.jpg", DOG), "JPEGImages/s/a.jpg": "", "ImageSets/Main/train.txt": "s/a\n"},
+        {"Annotations/b b.xml": xml("b b.jpg", DOG), "JPEGImages/b b.jpg": "", "ImageSets/Main/val.txt": "JPEGImages/b b.jpg\n"},
+        {"Annotations/a.xml": xml("a.jpg", DOG), "JPEGImages/a.jpg": "", "ImageSets/Main/my_set.txt": "a\n"},
+        {"labelmap.txt": "# l\ndog:::\ncat:::\n", "Annotations/a.xml": xml("a.jpg", DOG), "JPEGImages/a.jpg": ""},
+        {"a\nb.jpg": "", "a\nb.xml": xml("a.jpg", DOG)},
+    ],
+    ids=["two xml", "two images", "other name", "no images", "nested", "path in list", "own split", "label map", "line end in a name"],
+)
+def test_odd_sources_are_copied_and_repeated(tmp_path: Path, files: dict[str, str]) -> None:
+    """However the files lie, a copy is the same, and where every image is repeated it reads back as planned."""
+    source = contents(planted(tmp_path / "in", files))
+    dataset = read(tmp_path / "in")
+    write(dataset, tmp_path / "copy")
+    assert contents(tmp_path / "copy") == source
+    twice = np.sort(np.tile(np.arange(dataset.n_images), 2))
+    plan = make_plan(dataset, twice, command="rebalance", split=dataset.splits[0])
+    write(plan.apply(dataset), tmp_path / "out")
+    again = read(tmp_path / "out")
+    assert (again.n_images, again.n_annotations) == (2 * dataset.n_images, 2 * dataset.n_annotations)
 
 
 # From other formats -------------------------------------------------------------------------------------------------

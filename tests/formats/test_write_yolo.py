@@ -264,6 +264,41 @@ def test_equal_names_from_several_folders(tmp_path: Path) -> None:
     }
 
 
+ROW = "0 .5 .5 .1 .1\n"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a.jpg": "", "a.txt": ROW, "b.jpg": "", "b.txt": "", "classes.txt": "cat\n"},
+        {"images/IMG.jpg": "", "labels/img.txt": ROW, "data.yaml": "train: images\nval: images\nnames: [c]\n"},
+        {"images/a.jpg": "", "labels/a.txt": ROW, "data.yaml": "train: &x images\nval: *x\nnames: [c]\n"},
+        {"images/a.jpg": "", "labels/a.txt": ROW, "data.yaml": "train: images\nval: images\nnames: [c\n"},
+        {"images/a.jpg": "", "labels/a.txt": ROW, "data.yaml": "train: images\nval: images\nnames: c.names\n", "c.names": "cat\ndog\n"},
+        {"images/a.jpg": "", "labels/a.txt": ROW, "images/b.jpg": "", "train.txt": "images/a.jpg\nimages/b.jpg\n", "val.txt": "images/b.jpg\n"},
+        {"images/t/a.jpg": "", "labels/t/a.txt": ROW, "labels/t/z.txt": ROW, "data.yaml": "train: l.txt\nval: images/no\nnames: [c]\n", "l.txt": "images/t/a.jpg\nimages/t/z.jpg\n"},
+        {"images/t/a.jpg": "", "labels/t/a.txt": ROW, "images/o/b.jpg": "", "labels/o/b.txt": ROW, "data.yaml": "train: images/t\nval: images/v\nnames: [c]\n"},
+        {"images/t/a.jpg": "", "labels/t/a.txt": ROW, "cfg/data.yaml": "path: ..\ntrain: images/t\nval: images/t\nnames: [c]\n"},
+        {"images/a.jpg": "", "labels/a.txt": ROW.encode("utf-16"), "data.yaml": b"train: images\nval: images\nnames: [caf\xe9]\n"},
+        {"a.jpg": "", "a.txt": ROW, "data.yaml": "train: .\nval: .\nnames: [c]\n"},
+        {"o/a.jpg": "", "o/a.txt": ROW, "obj.data": "classes=1\ntrain=/x/train.txt\nnames=/x/c.names\n", "c.names": "a\n", "train.txt": "/x/o/a.jpg\n"},
+    ],
+    ids=["flat", "case", "anchors", "not yaml", "names file", "lists", "missing image", "no split", "yaml below", "encodings", "beside yaml", "absolute darknet"],
+)  # fmt: skip
+def test_odd_sources_read_back(tmp_path: Path, files: dict[str, str | bytes]) -> None:
+    """However the files lie and whatever is wrong with the configuration, what is written reads back as planned, in its places and in new ones."""
+    dataset = read(planted(tmp_path / "in", files))
+    n = dataset.n_images
+    twice = np.sort(np.tile(np.arange(n), 2))
+    write(make_plan(dataset, twice, command="rebalance", split=dataset.splits[0]).apply(dataset), tmp_path / "twice")
+    again = read(tmp_path / "twice")
+    assert (again.n_images, again.n_annotations, again.class_names) == (2 * n, 2 * dataset.n_annotations, dataset.class_names)
+    plan = make_plan(dataset, np.arange(n), command="split", in_split=np.ones((n, 1), bool), splits=("test",))
+    write(plan.apply(dataset), tmp_path / "moved")
+    again = read(tmp_path / "moved")
+    assert (again.splits, again.n_images, again.n_annotations) == (("test",), n, dataset.n_annotations)
+
+
 # Lists of the source's images ---------------------------------------------------------------------------------------
 
 
@@ -363,6 +398,10 @@ def test_polygons(tmp_path: Path) -> None:
     assert [[float(word) for word in line.split()[1:]] for line in found.splitlines()] == expected
     again = read(tmp_path / "out")
     assert (again.task, again.n_annotations) == ("segment", 3)
+    assert losses(read(tmp_path / "in"), "yolo")[:2] == (
+        "1 box without an outline: written as its corners.",
+        "YOLO has one outline an object: parts are joined by seams without width.",
+    )
 
 
 def test_masks_become_outlines(tmp_path: Path) -> None:
@@ -461,6 +500,13 @@ def test_images_that_are_not_there(tmp_path: Path) -> None:
     (folder / "train/b.jpg").unlink()
     write(read(folder), tmp_path / "none", "yolo")
     assert read(tmp_path / "none").counts().sum() == 1
+
+
+def test_words_that_yaml_cannot_hold(tmp_path: Path) -> None:
+    """A folder whose name is not UTF-8 is refused where data.yaml has to name it."""
+    dataset = read(planted(tmp_path / "in", {"images/\udcff/a.jpg": "", "labels/\udcff/a.txt": ROW}))
+    with pytest.raises(UsageError, match="not text that a YAML file can hold"):
+        write(dataset, tmp_path / "out")
 
 
 def test_boxes_outside_are_refused(tmp_path: Path) -> None:
