@@ -171,7 +171,10 @@ def test_each_planted_flaw_is_found_where_it_is(tmp_path: Path) -> None:
     photo(51, 320, 240).point(lambda level: 248 + level // 37).save(base / "bright.jpg")
     Image.new("RGB", (320, 240), (90, 120, 60)).save(base / "empty.jpg")
     photo(52, 320, 240).filter(ImageFilter.GaussianBlur(9)).save(base / "blurred.jpg")
-    photo(53, 900, 200).save(base / "long.jpg")
+    long = Image.new("RGB", (960, 240))
+    for i in range(3):
+        long.paste(photo(60 + i, 320, 240), (320 * i, 0))
+    long.crop((0, 0, 960, 120)).save(base / "long.jpg")
     photo(54, 32, 24).save(base / "small.jpg", quality=95)
     photo(55, 320, 240).convert("L").save(base / "grey.jpg")
     photo(56, 320, 240).convert("CMYK").save(base / "print.jpg")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -32,7 +35,7 @@ def photo(seed: int, width: int = SIZE[0], height: int = SIZE[1]) -> Image.Image
         shades = chance.normal(0, 1, (*shape, 1)) + 0.4 * chance.normal(0, 1, (*shape, 3))
         for channel in range(3):
             layer = Image.fromarray(shades[..., channel].astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
-            picture[..., channel] += np.asarray(layer) * (60 / (cells / 4) ** 0.75)
+            picture[..., channel] += np.asarray(layer) * (50 / (cells / 4) ** 0.5)
         cells *= 2
     return Image.fromarray(np.clip(picture + 125, 0, 255).astype(np.uint8))
 
@@ -91,7 +94,7 @@ def planted() -> dict[str, tuple[str, bytes]]:
         "webp.png": ("image-extension-wrong", encoded(photo(408), "WEBP")),
         "cut.jpg": ("image-truncated", jpeg[: len(jpeg) // 2]),
         "cut-png.png": ("image-truncated", encoded(photo(409), "PNG")[:9000]),
-        "zeros.jpg": ("image-truncated", half_zeros(encoded(photo(410)))),
+        "zeros.jpg": ("image-suspect", half_zeros(encoded(photo(410)))),
         "empty.jpg": ("image-unreadable", b""),
         "text.jpg": ("image-unreadable", b"<html><body>404 Not Found</body></html>"),
         "bomb.png": ("image-suspect", bomb()),
@@ -241,7 +244,7 @@ def test_good_photos_cause_no_finding(tmp_path: Path, layout: str) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_bad_pictures_are_found_where_they_are(tmp_path: Path, layout: str) -> None:
-    """Each of 37 planted files is named by its finding, and no good photo by any."""
+    """Each of 36 planted files is named by its finding, and no good photo by any."""
     bad = planted()
     place = LAYOUTS[layout](tmp_path / "data", good() | {name: data for name, (_, data) in bad.items()})
     expected: dict[str, set[str]] = {name: set(files) for name, files in TOO.items()}
@@ -274,7 +277,8 @@ def comparison() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def large_photos() -> list[bytes]:
-    return [encoded(photo(seed, 640, 480), quality=93) for seed in range(70)]
+    """Photos without black or white parts, so that changes of brightness lose nothing."""
+    return [encoded(photo(seed, 640, 480).point(lambda level: 30 + level * 7 // 10), quality=93) for seed in range(70)]
 
 
 FAINT = {
