@@ -111,8 +111,9 @@ def ours_scan_dask(workers: int) -> Callable[[str], Outcome]:
         from dataset_doctor.scan import scan
 
         dataset = read(path, format="folder")
-        with LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
-            cluster.wait_for_workers(workers)  # type: ignore[no-untyped-call]
+        untyped: Any = LocalCluster
+        with untyped(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+            cluster.wait_for_workers(workers)
             few = dataset.select(np.arange(dataset.n_images) < 64 * workers)
             scan(few, engine="dask", address=cluster.scheduler_address, cache=None)
             with Timed() as timed:

@@ -118,7 +118,7 @@ def filled(photo: Picture) -> Picture:
     """Paint everything in one of the picture's colours."""
     from PIL import Image
 
-    return Image.new("RGB", photo.size, photo.getpixel((9, 9)))  # type: ignore[arg-type]
+    return Image.new("RGB", photo.size, photo.getpixel((9, 9)))
 
 
 def placeholder(photo: Picture) -> Picture:
@@ -196,7 +196,8 @@ KINDS = (
     ),
     Kind(
         "nearly the same", ("exact_duplicates", "near_duplicates"), ("image-near-duplicate", "image-duplicate"),
-        {"quality 75": recompressed(75), "quality 40": recompressed(40), "90 % of the size": sized(576, 432), "half the size": sized(320, 240),
+        {"quality 75": recompressed(75), "quality 40": recompressed(40),
+         "90 % of the size": sized(576, 432), "half the size": sized(320, 240),
          "15 % brighter": scaled(1.15), "mirrored": mirrored, "grey": lambda photo: photo.convert("L")},
         beside_original=True,
     ),

@@ -31,3 +31,15 @@ def test_data_that_cannot_be_made_is_said_in_every_row(tmp_path: Path) -> None:
     done = subprocess.run([*command, "--data", str(tmp_path / "data")], capture_output=True, check=False, timeout=60)
     assert done.returncode == 1
     assert (tmp_path / "RESULTS.md").read_text(encoding="utf-8").count("not measured: no data") == 4
+
+
+def test_a_run_keeps_the_table_of_pictures(tmp_path: Path) -> None:
+    """What `pictures.py` has written at the end of RESULTS.md is still there, once, after a run."""
+    block = "\n<!-- pictures -->\n## Bad pictures\n\n| a table |\n<!-- /pictures -->\n"
+    (tmp_path / "RESULTS.md").write_text("# Old figures\n" + block, encoding="utf-8")
+    command = [sys.executable, str(RUN), "--only", "startup", "--runs", "1", "--output", str(tmp_path), "--data", str(tmp_path / "data")]
+    subprocess.run(command, capture_output=True, check=True, timeout=60)
+    page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert page.startswith("# Speed\n")
+    assert page.endswith("\n" + block)
+    assert page.count("<!-- pictures -->") == 1

@@ -244,7 +244,7 @@ def test_good_photos_cause_no_finding(tmp_path: Path, layout: str) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_bad_pictures_are_found_where_they_are(tmp_path: Path, layout: str) -> None:
-    """Each of 36 planted files is named by its finding, and no good photo by any."""
+    """Each of 35 planted files is named by its finding, and no good photo by any."""
     bad = planted()
     place = LAYOUTS[layout](tmp_path / "data", good() | {name: data for name, (_, data) in bad.items()})
     expected: dict[str, set[str]] = {name: set(files) for name, files in TOO.items()}

@@ -455,6 +455,13 @@ def test_rows_that_repeat_one_picture_stay_together() -> None:
         assert sizes(plan) == [6, 6]
 
 
+def test_rows_of_one_file_stay_together() -> None:
+    """A file that the labels describe twice is one picture, whatever its rows are called."""
+    dataset = drawn("classes: cat\na.jpg 9x9 x10\n  cat 0 0 9 9\nsame.jpg 9x9\n  cat 0 0 9 9\nsame.jpg 9x9\n  cat 0 0 9 9")
+    for seed in range(5):
+        assert len(set(part_of(split(dataset, ratios=(0.5, 0.5), group_by="none", seed=seed), dataset)[10:])) == 1
+
+
 # Splits that are there --------------------------------------------------------------------------------------------------
 
 OLD = "classes: cat\na.jpg 9x9 train x70\n  cat 0 0 9 9\nb.jpg 9x9 valid x20\n  cat 0 0 9 9\nc.jpg 9x9 test x10\n  cat 0 0 9 9"

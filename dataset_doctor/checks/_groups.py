@@ -12,7 +12,7 @@ from dataset_doctor.findings import Found, Severity
 
 
 def picture_groups(dataset: Dataset, number: NDArray[np.int32]) -> list[Rows]:
-    """Give the rows of each group in which at least two files are the same picture; those stated to repeat one count once.
+    """Give the rows of each group in which at least two files are the same picture; a file named twice, or stated to repeat one, counts once.
 
     Args:
         dataset: The dataset.
@@ -21,9 +21,15 @@ def picture_groups(dataset: Dataset, number: NDArray[np.int32]) -> list[Rows]:
     rows = np.flatnonzero(number >= 0)
     rows = rows[np.argsort(number[rows], kind="stable")]
     groups = np.split(rows, np.flatnonzero(np.diff(number[rows])) + 1) if len(rows) else []
-    picture = dataset.images.picture
-    files = [np.array(sorted({picture[row]: row for row in group[::-1].tolist()}.values()), np.intp) for group in groups]
+    files = [_once_each(group[::-1], dataset) for group in groups]
     return [group for group in files if len(group) > 1]
+
+
+def _once_each(rows: Rows, dataset: Dataset) -> Rows:
+    """Keep the last row of each picture, and of those the last of each file; sorted."""
+    picture, name = dataset.images.picture, dataset.images.file_name
+    kept = {picture[row]: row for row in rows.tolist()}.values()
+    return np.array(sorted({name[row]: row for row in kept}.values()), np.intp)
 
 
 def groups_found(

@@ -39,7 +39,7 @@ Gaussian blur of 1.25 % of the width leaves less in 83 to 100 % of four of them.
 outliers of small differences."""
 
 GREY_COLOURFULNESS = 0.01
-"""Of a picture as bright as can be; less in darker ones, whose colours are nearer to each other."""
+"""In a picture whose bright parts have half of full brightness and more; less in darker ones, whose colours are nearer to each other."""
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"),
@@ -328,7 +328,8 @@ def image_grey_among_colour(dataset: Dataset, facts: Facts) -> Found | None:
     if pixels is None:
         return None
     # A single colour, as of a blank page, is image-low-information.
-    grey = (pixels.colourfulness < GREY_COLOURFULNESS * pixels.brightness_p99) & ~pixels.is_flat
+    bright = np.minimum(2 * pixels.brightness_p99, 1)
+    grey = (pixels.colourfulness < GREY_COLOURFULNESS * bright) & ~pixels.is_flat
     measured = np.isfinite(pixels.colourfulness).sum()
     if measured < ENOUGH or grey.sum() > USUAL_SHARE * measured:
         return None

@@ -208,7 +208,7 @@ def _damage_heard(said: str, data: bytes) -> str:
     """Pick what tells of lost pixels out of what a decoder has said; "" where nothing does.
 
     Bytes left over before the mark that ends a JPEG are what a decoder that has lost its place leaves. One or two of any value, or up to
-    MAX_PADDING_BYTES of one value, are a camera's padding. libjpeg warns once a file, and of these last: whatever else is wrong comes first.
+    MAX_PADDING_BYTES of one value, are a camera's padding. libjpeg warns once a file, and of these last: what else is wrong comes first.
     """
     damage = _DAMAGE.search(said)
     if damage is None:
@@ -539,8 +539,8 @@ def _spread(values: NDArray[Any]) -> float:
 
 BLOCK, WHOLE_SHARE = 8, 0.05
 """Sharpness is the spread of second differences ÷ that of luma within blocks of so many pixels a side: how bright the parts of a scene are
-says nothing of its edges. A share of the spread of the whole keeps pictures that are blurred beyond the size of a block from being all noise.
-Of differences along rows and along columns it is the geometric mean, as a camera that moves blurs in one direction."""
+says nothing of its edges. A share of the spread of the whole keeps pictures blurred beyond the size of a block from being all noise. Of
+differences along rows and along columns it is the geometric mean, as a camera that moves blurs in one direction."""
 
 
 def _measure(small: Picture, record: NDArray[Any]) -> None:

@@ -93,7 +93,7 @@ def split(
         names: Names of the splits; train, val and test by default.
         group_by: Which images stay together. "near-duplicates": the clusters of the leakage check, and images that by their names are
             made from one picture. A regular expression: images in whose paths it finds the same (its first group, if it has one), and
-            what `duplicates` joins. "none": only rows that are stated to repeat one picture, which stay together in any case.
+            what `duplicates` joins. "none": only rows of one file and of one picture, which stay together in any case.
         duplicates: What `find_duplicates` gave; for near-duplicates the image files are looked into where it is None.
         seed: Of everything that is left to chance.
         freeze: Splits of the dataset that stay as they are; only the rest is divided. What is in a group with a frozen image is left out.

@@ -1,4 +1,4 @@
-"""Which images stay together: rows that show one picture, near-duplicates, sources by name, and what a pattern of the user's says."""
+"""Which images stay together: rows of one file or one picture, near-duplicates, sources by name, and what a pattern of the user's says."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def group_images(
     Raises:
         UsageError: the pattern is none, finds nothing, or takes forever.
     """
-    labels: list[NDArray[np.intp]] = [dataset.images.picture.astype(np.intp)]
+    files: dict[str, int] = {}
+    of_file = np.array([files.setdefault(name, len(files)) for name in dataset.images.file_name.tolist()], np.intp)
+    labels: list[NDArray[np.intp]] = [dataset.images.picture.astype(np.intp), of_file]
     notes: list[str] = []
     if group_by == NEAR_DUPLICATES:
         if duplicates is None:
