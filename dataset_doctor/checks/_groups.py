@@ -12,7 +12,9 @@ from dataset_doctor.findings import Found, Severity
 
 
 def picture_groups(dataset: Dataset, number: NDArray[np.int32]) -> list[Rows]:
-    """Give the rows of each group in which at least two files are the same picture; a file named twice, or stated to repeat one, counts once.
+    """Give the rows of each group in which at least two files are the same picture.
+
+    A file that is named twice, and one that is stated to repeat another, counts once.
 
     Args:
         dataset: The dataset.
