@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dataset_doctor.findings import plural
-from dataset_doctor.plan import ClassChange, Plan
+from dataset_doctor.plan import ClassChange, Plan, SplitQuality
 from dataset_doctor.report import wording
 from dataset_doctor.report.page import COMMAND, QUIET, STRONG, Page, column, pad
 from dataset_doctor.report.text import cells, encodable
@@ -114,12 +114,24 @@ def _facts(page: Page, plan: Plan) -> list[Text]:
         gone.append(f"{plural(dropped.records_with_errors, 'record')} with errors")
     rows = [
         ("splits", changes),
+        ("alike", [_quality_told(one) for one in plan.quality]),
         ("dropped", gone),
         ("loses", list(plan.loses)),
         ("note", list(plan.notes)),
         ("disk", [_bytes(plan.disk_bytes)] if plan.disk_bytes else ["no image is copied"]),
     ]
     return page.facts(rows)
+
+
+def _quality_told(one: SplitQuality) -> str:
+    """Say how far the splits of one way of dividing are from alike.
+
+    >>> _quality_told(SplitQuality("random", 0.04199, 0.2667, None))
+    'random: labels differ by 0.042, images by 0.3'
+    """
+    labels = "" if one.ld is None else f"labels differ by {one.ld:.2g}, "
+    instances = "" if one.js is None else f", instances by {one.js:.2g} bits"
+    return f"{one.method}: {labels}images by {one.ed:.1f}{instances}"
 
 
 def _bytes(number: int) -> str:
