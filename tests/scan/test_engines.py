@@ -184,15 +184,17 @@ def test_ctrl_c_leaves_no_process_and_keeps_what_was_found(tmp_path: Path) -> No
         tmp_path / "data", {f"{i:04}.png": data for i, data in enumerate([encoded(photo(seed, 900, 700), "PNG") for seed in range(6)] * 20)}
     )
     script = (
-        "import sys\nfrom dataset_doctor.formats import read\nfrom dataset_doctor.scan import scan\n"
-        "calls = []\n"
-        "def progress(what, done, total):\n    calls.append(done)\n    print(done, flush=True)\n"
+        "import sys, time\nfrom dataset_doctor.formats import read\nfrom dataset_doctor.scan import scan\n"
+        # A busy machine may deliver the signal late: the scan waits for it.
+        "def progress(what, done, total):\n    print(done, flush=True)\n    0 < done < total and len(sys.argv) > 2 and time.sleep(30)\n"
         "try:\n    scan(read(sys.argv[1], format='folder'), workers=1, progress=progress)\n"
         "except KeyboardInterrupt:\n    print('interrupted', flush=True)\n"
     )
     environment = {**os.environ, "DATASET_DOCTOR_CACHE": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", script, str(tmp_path / "data")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+    process = subprocess.Popen(
+        [*command, "wait"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
     assert process.stdout is not None
     for line in process.stdout:
         if int(line) > 0:
