@@ -426,6 +426,55 @@ def sampler(name: str) -> Callable[[str], Outcome]:
     return timed
 
 
+def like_lvis(n_images: int = 100_170) -> Any:
+    """Make instance counts like LVIS's, seeded: 337 classes in 1 to 10 images, 461 in 11 to 100, 405 in up to 1,950.
+
+    A class has six tenths of its images in one of 14 scenes.
+    """
+    import numpy as np
+    from scipy import sparse
+
+    rng = np.random.default_rng(0)
+    frequent = 101 * (1950 / 101) ** np.linspace(1, 0, 405) ** 0.57
+    in_images = np.rint(np.concatenate([frequent, np.geomspace(100, 11, 461), np.geomspace(10, 1, 337)])).astype(int)
+    scene = rng.integers(0, 14, n_images)
+    members = [np.flatnonzero(scene == number) for number in range(14)]
+    image, of_class = [], []
+    for c, size in enumerate(in_images.tolist()):
+        together = min(round(0.6 * size), len(members[c % 14]))
+        anywhere = rng.choice(n_images, size - together, replace=False)
+        held = np.unique(np.append(rng.choice(members[c % 14], together, replace=False), anywhere))
+        image.append(held)
+        of_class.append(np.full(len(held), c))
+    rows, columns = np.concatenate(image), np.concatenate(of_class)
+    return sparse.coo_array((1 + rng.poisson(0.99, len(rows)), (rows, columns)), shape=(n_images, len(in_images))).tocsr()
+
+
+def optimal(make: Callable[[], Any], budget: float | None) -> Callable[[str], Outcome]:
+    """Find optimal repeats for counts that are at hand, towards the square root, with the certificate and its curve."""
+
+    def timed(_: str) -> Outcome:
+        import numpy as np
+
+        from dataset_doctor.balance import MAX_REPEAT, Demand
+        from dataset_doctor.balance.certificate import certified
+        from dataset_doctor.balance.targets import parse_target
+
+        counts = make()
+        n_images, n_classes = counts.shape
+        names = [f"class {c}" for c in range(n_classes)]
+        target = parse_target("sqrt", names, np.asarray(counts.sum(axis=0)).ravel(), "up")
+        asked = Demand(counts, target, int((budget or MAX_REPEAT) * n_images), MAX_REPEAT, np.random.default_rng(0))
+        small = Demand(counts[:50], target, 100, MAX_REPEAT, np.random.default_rng(0))
+        certified(small, names, "epoch_images")  # imports what it needs
+        with Timed() as timed:
+            found = certified(asked, names, "effective_sample_share" if budget else "epoch_images").certificate
+        figures = {"images": n_images, "annotations": int(counts.sum()), "gap": round(found.gap * 1e9), "points": len(found.curve)}
+        return timed, figures, "dataset-doctor-vision"
+
+    return timed
+
+
 def repeat_factor_loop(_: str) -> Outcome:
     """Compute repeat factors from a list of records, one image after another in Python, as detectron2 does; for one given threshold."""
     import math
@@ -555,8 +604,72 @@ def iterative_package(n_images: int, n_classes: int) -> Callable[[str], Outcome]
     return timed
 
 
+# Training -----------------------------------------------------------------------------------------------------------
+
+TRAINED = {"model": "cifar_resnet8", "size": 32, "batch": 64, "steps": 60, "augment": "cifar"}
+
+
+def _training() -> Any:
+    """Make pictures of chance that lie in memory, and the settings."""
+    import numpy as np
+    import torch
+
+    from dataset_doctor.verify.pictures import Data, Pictures
+    from dataset_doctor.verify.training import Settings
+
+    rng = np.random.default_rng(0)
+
+    def part(n: int) -> Pictures:
+        pixels = torch.from_numpy(rng.integers(0, 256, (n, 32, 32, 3)).astype(np.uint8))
+        return Pictures(pixels, rng.integers(0, 10, n), np.arange(n), np.full((n, 4), np.nan))
+
+    data = Data(tuple("abcdefghij"), part(4096), part(64), part(64), (0.5,) * 3, (0.25,) * 3, 32, False, np.full(10, 410))
+    return data, Settings(**TRAINED, evaluations=1)
+
+
+def ours_train(_: str) -> Outcome:
+    """Train with the loop of `verify`; the one look at the validation split is not in the time, as it reports."""
+    from dataset_doctor.verify import classify
+    from dataset_doctor.verify.arms import BASELINE, Treatment
+
+    data, settings = _training()
+    with Timed() as timed:
+        trained = classify.run(BASELINE, 0, data, settings, treatment=Treatment())
+    timed.seconds = trained.cost.train_seconds
+    return timed, {"images": settings.steps * settings.batch}, "dataset-doctor-vision"
+
+
+def bare_train(_: str) -> Outcome:
+    """Train with the least that a loop can do: take, augment, scale, forward, backward, step."""
+    import torch
+    from torch.nn import functional
+
+    from dataset_doctor.verify.augmentation import PRESETS, augment
+    from dataset_doctor.verify.models import CifarResNet
+
+    data, settings = _training()
+    model = CifarResNet(8, 10).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.decay)
+    label = torch.from_numpy(data.train.label)
+    order = torch.randperm(len(label))
+    with Timed() as timed:
+        for step in range(settings.steps):
+            rows = order[(step * settings.batch) % len(label) :][: settings.batch]
+            pictures = augment(data.train.pixels[rows].permute(0, 3, 1, 2).float().div_(255), PRESETS["cifar"])
+            optimizer.zero_grad(set_to_none=True)
+            functional.cross_entropy(model((pictures - 0.5) / 0.25), label[rows]).backward()
+            optimizer.step()
+    return timed, {"images": settings.steps * settings.batch}, "torch"
+
+
 CONTENDERS: dict[str, Callable[[str], Outcome]] = {
+    "ours_train": ours_train,
+    "bare_train": bare_train,
     **{f"sampler_{name}": sampler(name) for name in SAMPLERS_TIMED},
+    "optimal_coco": optimal(instances, None),
+    "optimal_coco_within": optimal(instances, 1.5),
+    "optimal_lvis": optimal(like_lvis, None),
+    "optimal_lvis_within": optimal(like_lvis, 1.5),
     "repeat_factor_loop": repeat_factor_loop,
     "near_100k": near(100_000),
     "near_100k_black": near(100_000, 10_000),

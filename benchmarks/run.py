@@ -113,6 +113,22 @@ VOC_PEERS = ("pylabel", "globox")
 SAMPLERS = ("oversample", "undersample", "hybrid", "repeat_factor", "irfs", "class_aware", "ml_ros", "ml_rus")
 
 
+def optimal_contenders(size: str) -> tuple[Contender, ...]:
+    """Name both objectives of `optimal` on counts of one size."""
+    return (
+        Contender(f"optimal_{size}", "the cheapest epoch", "this tool"),
+        Contender(f"optimal_{size}_within", "the most varied epoch within 1.5 ×", "this tool"),
+    )
+
+
+def optimal_targets(*, seconds: float) -> tuple[Target, ...]:
+    """Limit the time and the gap of both objectives."""
+    return (
+        Target("`optimal`, the slower objective", lambda t: max(run.seconds for run in t.values()), " s", at_most=seconds),
+        Target("`optimal`, the larger gap", lambda t: max(run.counts["gap"] for run in t.values()) / 1e7, " %", at_most=1),
+    )
+
+
 def split_contenders(size: str) -> tuple[Contender, ...]:
     """Name what divides counts of one size."""
     return (
@@ -265,6 +281,18 @@ CASES = {
             Target("loop ÷ `repeat_factor`", lambda t: t["repeat_factor_loop"].seconds / t["sampler_repeat_factor"].seconds, at_least=10),
         ),
     ),
+    "optimal": Case(
+        "`optimal` towards the square root with certificate and curve, on counts of 118,287 images and 80 classes that are at hand",
+        optimal_contenders("coco"),
+        "optimal_coco",
+        optimal_targets(seconds=5),
+    ),
+    "optimal-lvis": Case(
+        "`optimal` towards the square root with certificate and curve, 100,170 images and 1,203 classes",
+        optimal_contenders("lvis"),
+        "optimal_lvis",
+        optimal_targets(seconds=15),
+    ),
     "split": Case(
         "80/10/10 split of 118,287 images with 80 classes",
         split_contenders("coco"),
@@ -281,6 +309,18 @@ CASES = {
             *split_targets("lvis"),
         ),
         by_default=False,
+    ),
+    "train": Case(
+        "60 steps of a ResNet of 8 layers on 64 pictures of 32 × 32, on the CPU",
+        (
+            Contender("bare_train", "take, augment, forward, backward, step in plain PyTorch", "floor"),
+            Contender("ours_train", "the loop of `verify`", "this tool"),
+        ),
+        "ours_train",
+        (
+            Target("images/s, `verify` ÷ plain PyTorch", lambda t: t["bare_train"].seconds / t["ours_train"].seconds, at_least=0.95),
+            Target("images/s", lambda t: 60 * 64 / t["ours_train"].seconds, " "),
+        ),
     ),
     "startup": Case(
         "Start of a process",

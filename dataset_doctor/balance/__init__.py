@@ -34,8 +34,10 @@ from dataset_doctor.balance.by_frequency import (
     repeat_factors,
     repeats_help,
 )
+from dataset_doctor.balance.certificate import Objective, certified, labels_to_collect
 from dataset_doctor.balance.demand import DUST, Demand, Repeats, Sampler, instances_of
 from dataset_doctor.balance.multilabel import ml_ros, ml_rus
+from dataset_doctor.balance.optimal import optimal_repeats
 from dataset_doctor.balance.targets import Direction, is_doubt, parse_target
 from dataset_doctor.balance.to_target import hybrid, oversample, unchanged, undersample
 from dataset_doctor.dataset import Dataset, LabelState, Rows, take
@@ -60,6 +62,7 @@ __all__ = [
     "choose_threshold",
     "image_frequency",
     "is_doubt",
+    "labels_to_collect",
     "rebalance",
     "repeat_factors",
     "repeats_help",
@@ -79,6 +82,7 @@ SAMPLERS: Mapping[str, Sampler] = {
     "class_aware": class_aware,
     "ml_ros": ml_ros,
     "ml_rus": ml_rus,
+    "optimal": optimal_repeats,
     "none": unchanged,
 }
 """Every sampler by its name; `imblearn:NAME` names those of imbalanced-learn besides."""
@@ -86,7 +90,7 @@ SAMPLERS: Mapping[str, Sampler] = {
 DIRECTIONS: Mapping[str, Direction] = {"undersample": "down", "ml_rus": "down", "hybrid": "both", "class_aware": "both"}
 """What samplers do, where they do not only repeat images."""
 
-AIM_AT_TARGET = ("oversample", "undersample", "hybrid")
+AIM_AT_TARGET = ("oversample", "undersample", "hybrid", "optimal")
 """The samplers that look at the target; the others have a rule of their own."""
 
 FREQUENCIES = {"repeat_factor": image_frequency, "irfs": instance_frequency}
@@ -98,8 +102,9 @@ def rebalance(
     *,
     method: str | None = None,
     target: str = "sqrt",
-    budget: float = BUDGET,
+    budget: float | None = None,
     max_repeat: int = MAX_REPEAT,
+    min_repeat: int = 1,
     background: str = "keep",
     split: str | None = None,
     seed: int = 0,
@@ -117,8 +122,10 @@ def rebalance(
         method: One of `SAMPLERS`, or `imblearn:NAME` for image folders. By default, and only where the largest class has at least
             10 × the instances of the smallest: `oversample` for folders, `repeat_factor` for boxes where it helps; else nothing is done.
         target: Wanted final instances of each class: `uniform`, `sqrt`, `floor:N` or a CSV file with `class,count`.
-        budget: Images of the result ÷ images of the split, at most.
+        budget: Images of the result ÷ images of the split, at most; by default 1.5. `optimal` by default makes the cheapest epoch in
+            which every class has its target or what its images allow; within a budget, the most varied one.
         max_repeat: How often an image is shown at most.
+        min_repeat: For `optimal`: 0 lets it drop images; backgrounds stay. No class is lost, and one without a target loses nothing.
         background: `keep`, `1:2` (positive : background) or `10%`: drop or repeat background images once the sampler is done.
         split: The split to change; by default `train`, or the only one.
         seed: The same seed gives the same plan.
@@ -131,11 +138,12 @@ def rebalance(
         UsageError: an argument that cannot be used, or nothing in the split to balance.
     """
     column = _split(dataset, split)
-    _check_limits(budget, max_repeat, seed, threshold)
+    times = budget if budget is not None else float(max_repeat) if method == "optimal" else BUDGET
+    _check_limits(times, max_repeat, min_repeat, seed, threshold)
     wish = parse_background(background)
     scene = _scene(dataset, column, left_out)
     rng = np.random.default_rng(seed)
-    limit = math.floor(budget * scene.n_images + DUST)
+    limit = math.floor(times * scene.n_images + DUST)
     room = max(room_for_sampler(wish, scene.pool, limit, max_repeat), 0)
     plain = _demand(scene, room, max_repeat, rng, threshold)
     notes: list[str] = []
@@ -145,26 +153,40 @@ def rebalance(
     sampler, direction, aims = _sampler(method, dataset, scene, progress)
     if method != "none" and not scene.instances.any():
         raise UsageError(f"no class has an instance in split {dataset.splits[column]}: there is nothing to balance.")
-    if budget < 1 and direction == "up":
-        raise UsageError(f"--budget {budget:g} is below 1, and {method} drops no image.", "undersample, ml_rus, hybrid and class_aware do.")
+    if min_repeat == 0:
+        if method != "optimal":
+            raise UsageError("--min-repeat 0 is for optimal.", f"{method} decides itself what it drops.")
+        direction = "both"
+    if times < 1 and direction == "up":
+        hint = "undersample, ml_rus, hybrid and class_aware do, and optimal with --min-repeat 0."
+        raise UsageError(f"--budget {times:g} is below 1, and {method} drops no image.", hint)
     if threshold is not None and method not in FREQUENCIES:
         raise UsageError("--threshold is for repeat_factor and irfs.", f"{method} has none.")
     wanted = parse_target(target, dataset.class_names, scene.instances, direction)
-    demand = dataclasses.replace(plain, target=wanted) if aims else plain
-    repeats = sampler(demand)
+    demand = dataclasses.replace(plain, target=wanted, min_repeat=min_repeat) if aims else plain
+    certificate = None
+    if method == "optimal":
+        objective: Objective = "epoch_images" if budget is None else "effective_sample_share"
+        best = certified(demand, dataset.class_names, objective)
+        repeats, certificate = best.repeats, best.certificate
+        notes += best.notes
+    else:
+        repeats = sampler(demand)
     if aims:
-        notes += _targets_told(scene, demand, repeats, direction, limit=demand.budget, multiple=budget)
+        notes += _targets_told(scene, demand, repeats, direction, limit=demand.budget, multiple=times)
     elif target != "sqrt":
         notes.append(f"{method} has a rule of its own: the target {target} is not looked at.")
     if method in FREQUENCIES:
-        notes += _threshold_told(choose_threshold(demand, FREQUENCIES[method](demand)), budget)
+        notes += _threshold_told(choose_threshold(demand, FREQUENCIES[method](demand)), times)
     notes += _dropped_told(scene, repeats)
     if not scene.pool.positive.any() and wish.text != "keep":
         raise UsageError(f"split {dataset.splits[column]} has no positive image: --background {wish.text} would leave nothing.")
     repeats, told = settle(wish, scene.pool, repeats, budget=limit, max_repeat=max_repeat, rng=rng)
     notes += told
+    if told and certificate is not None:
+        notes.append("The certificate is about the repeats before backgrounds were changed.")
     if repeats.sum() > limit:
-        notes.append(f"The budget of {budget:g} × cannot be kept: {int(repeats.sum()):,} images stay where it allows {limit:,}.")
+        notes.append(f"The budget of {times:g} × cannot be kept: {int(repeats.sum()):,} images stay where it allows {limit:,}.")
     rows, in_split = _rows(dataset, column, scene.members, repeats)
     return make_plan(
         dataset,
@@ -175,6 +197,7 @@ def rebalance(
         seed=seed,
         in_split=in_split,
         left_out=left_out,
+        certificate=certificate,
         notes=notes,
     )
 
@@ -198,11 +221,13 @@ def _split(dataset: Dataset, wanted: str | None) -> int:
     return dataset.splits.index(name)
 
 
-def _check_limits(budget: float, max_repeat: int, seed: int, threshold: float | None) -> None:
-    if not 0 < budget < 1e6:
-        raise UsageError(f"--budget {budget:g} is not usable.", "Give the epoch as a multiple of the split's images, like 1.5.")
+def _check_limits(budget: float, max_repeat: int, min_repeat: int, seed: int, threshold: float | None) -> None:
     if not 1 <= max_repeat <= 1_000_000:
         raise UsageError(f"--max-repeat {max_repeat} is not usable.", "Give a whole number from 1 on.")
+    if not 0 < budget < 1e6:
+        raise UsageError(f"--budget {budget:g} is not usable.", "Give the epoch as a multiple of the split's images, like 1.5.")
+    if min_repeat not in (0, 1):
+        raise UsageError(f"--min-repeat {min_repeat} is not usable.", "Give 1, or 0 where images may be dropped.")
     if seed < 0:
         raise UsageError(f"--seed {seed} is below 0.", "Give a whole number from 0 on.")
     if threshold is not None and not 0 < threshold < 1e6:

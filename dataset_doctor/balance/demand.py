@@ -30,6 +30,7 @@ class Demand:
     max_repeat  how often an image is shown at most
     rng         where chance is used
     threshold   of repeat factors, a share of the images; None to choose it from the data
+    min_repeat  of `optimal`, how often an image with instances is shown at least: 1, or 0 where it may be dropped
     """
 
     counts: sparse.csr_array[Any]
@@ -38,6 +39,7 @@ class Demand:
     max_repeat: int
     rng: np.random.Generator
     threshold: float | None = None
+    min_repeat: int = 1
 
     @property
     def n_images(self) -> int:

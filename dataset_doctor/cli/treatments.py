@@ -63,8 +63,17 @@ def rebalance(
     target: Annotated[
         str, typer.Option("--target", metavar="T", help="Wanted final counts: uniform, sqrt, floor:N, or a CSV of class,count.")
     ] = "sqrt",
-    budget: Annotated[float, typer.Option("--budget", metavar="X", help="Images of an epoch, as a multiple of the split's.")] = 1.5,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget",
+            metavar="X",
+            show_default=False,
+            help="Images of an epoch, as a multiple of the split's: 1.5, and for optimal by default as few as the target takes.",
+        ),
+    ] = None,
     max_repeat: Annotated[int, typer.Option("--max-repeat", metavar="R", help="How often an image may be shown.")] = 10,
+    min_repeat: Annotated[int, typer.Option("--min-repeat", metavar="N", min=0, max=1, help="For optimal: 0 lets it drop images.")] = 1,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -103,7 +112,7 @@ def rebalance(
     from dataset_doctor.cli.progress import ProgressBar
 
     wanted: dict[str, Any] = {
-        "method": method, "target": target, "budget": budget, "max_repeat": max_repeat, "threshold": threshold,
+        "method": method, "target": target, "budget": budget, "max_repeat": max_repeat, "min_repeat": min_repeat, "threshold": threshold,
         "background": background, "split": split, "seed": seed,
     }  # fmt: skip
     if recommendation is not None and from_report is None:

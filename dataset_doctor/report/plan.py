@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from dataset_doctor.findings import plural
-from dataset_doctor.plan import ClassChange, Plan, SplitQuality
+from dataset_doctor.plan import ClassChange, CurvePoint, Plan, SplitQuality
 from dataset_doctor.report import wording
 from dataset_doctor.report.page import COMMAND, QUIET, STRONG, Page, column, pad
 from dataset_doctor.report.text import cells, encodable
@@ -17,6 +19,7 @@ from dataset_doctor.report.text import cells, encodable
 _CLASSES_SHOWN, _HEAD, _TAIL = 24, 12, 11
 _NAME_CELLS = 28
 _BAR_CELLS = 24
+_CURVE_CELLS = 20
 
 
 def show(plan: Plan, console: Console, *, name: str, out: str, target: str, written: bool) -> None:
@@ -31,8 +34,8 @@ def show(plan: Plan, console: Console, *, name: str, out: str, target: str, writ
         written: Whether it has been written, or would be.
     """
     page = Page.of(console)
-    page.show(console, [_head(page, plan, name, out, target), _verdict(page, plan, written), _classes(page, plan), _facts(page, plan),
-                        _next(page, out, written)])  # fmt: skip
+    blocks = [_head(page, plan, name, out, target), _verdict(page, plan, written), _classes(page, plan), *_certificate(page, plan)]
+    page.show(console, [*blocks, _facts(page, plan), _next(page, out, written)])
 
 
 def _head(page: Page, plan: Plan, name: str, out: str, target: str) -> list[Text]:
@@ -96,6 +99,55 @@ def _change_bar(page: Page, row: ClassChange, most: int, width: int) -> Text:
     both, larger = (max(round(value / most * width), value > 0) for value in (min(row.before, row.after), max(row.before, row.after)))
     grown = row.after > row.before
     return Text.assemble((stays * both, "blue"), ((comes if grown else goes) * (larger - both), "green" if grown else "red"))
+
+
+# Certificate --------------------------------------------------------------------------------------------------------
+
+
+def _certificate(page: Page, plan: Plan) -> list[list[Text]]:
+    """Say how far from the best possible the plan is and what cannot be reached, and draw what other budgets would bring."""
+    certificate = plan.certificate
+    if certificate is None:
+        return []
+    if certificate.objective == "epoch_images":
+        bound = math.ceil(certificate.bound - 1e-6)
+        proof = [f"{plural(round(certificate.achieved), 'image')}; no epoch that meets these floors has fewer than {bound:,}"]
+    else:
+        share, best = f"{certificate.achieved:.1%}", f"{certificate.bound:.1%}"
+        proof = [f"effective sample share {share}; no epoch with these floors and this budget exceeds {best}"]
+    proof.append(f"gap {certificate.gap:.2%}")
+    before = next((change.images_before for change in plan.split_changes if change.name == plan.split), 0)
+    rows = [
+        ("proof", proof),
+        ("collect", [f"{name} {number:,}" for name, number in certificate.collect.items()]),
+        ("inseparable", [f"{one} and {other}" for one, other in certificate.inseparable]),
+    ]
+    return [page.facts(rows), _curve(page, certificate.curve, plan.epoch_images / max(before, 1))]
+
+
+def _curve(page: Page, points: Sequence[CurvePoint], chosen: float) -> list[Text]:
+    """Draw the trade-off as two bars a budget; the plan's own line is strong."""
+    if len(points) < 2:
+        return []
+    budgets = column("budget", [page.clean(f"{point.budget:.2f} ×") for point in points])
+    shares = [f"{point.effective_sample_share:.0%}" for point in points]
+    ratios = [f"{wording.number(point.imbalance_ratio or 1)} : 1" for point in points]
+    share_cells, ratio_cells = (max(cells(text) for text in texts) for texts in (shares, ratios))
+    bar = min(_CURVE_CELLS, (page.width - cells(budgets[0]) - share_cells - ratio_cells - 7) // 2)
+    most = max(point.imbalance_ratio or 1 for point in points)
+    variety, balance = page.shorten("effective sample share", bar + share_cells + 1), page.shorten("imbalance", bar + ratio_cells + 1)
+    lines = [Text(f" {budgets[0]}  {pad(variety, bar + share_cells + 1)}  {balance}", QUIET)]
+    for point, budget, share, ratio in zip(points, budgets[1:], shares, ratios, strict=True):
+        style = STRONG if abs(point.budget - chosen) < 1e-9 else ""
+        lines.append(
+            Text.assemble(
+                (f" {budget}  {pad(share, share_cells, right=True)} ", style),
+                (pad(page.bar(point.effective_sample_share, bar), bar), "green"),
+                (f"  {pad(ratio, ratio_cells, right=True)} ", style),
+                (page.bar((point.imbalance_ratio or 1) / most, bar), "blue"),
+            )
+        )
+    return lines
 
 
 # Facts and what next ------------------------------------------------------------------------------------------------
