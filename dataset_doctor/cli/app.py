@@ -26,6 +26,7 @@ from dataset_doctor.cli.options import (
     say,
 )
 from dataset_doctor.cli.treatments import convert, rebalance, split
+from dataset_doctor.cli.verify import verify
 from dataset_doctor.cli.weights import weights
 from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
 
@@ -270,6 +271,7 @@ app.command()(rebalance)
 app.command()(split)
 app.command()(convert)
 app.command()(weights)
+app.command()(verify)
 
 
 def _codes(values: list[str]) -> list[str]:

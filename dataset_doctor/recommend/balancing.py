@@ -64,6 +64,10 @@ def repeat(s: Situation) -> Recommendation | None:
         "A candidate, to verify: it took LVIS from 16.1 to 22.2 mask AP (rare classes 0.0 to 11.5), and cost YOLOv5s on COCO-ZIPF"
         " 0.9 to 1.3 mAP. Try mosaic and mixup first, as under augment.",
     ]
+    why.append(
+        "Where certain counts are needed, rebalance --method optimal finds the shortest epoch for them and proves it: on COCO val2017 34 %"
+        " shorter than repeat factors with the same rare counts, but less varied (effective sample share 0.44 instead of 0.93)."
+    )
     mixed = s.statistics.summary.scumble
     if mixed is not None and mixed > 0.1:
         why.append(f"Rare and frequent classes share images here (SCUMBLE {mixed:.2f}), so frequent ones grow too.")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dataset_doctor.balance import BUDGET, IMBALANCED, MAX_REPEAT
+from dataset_doctor.balance import BUDGET, IMBALANCED, MAX_REPEAT, labels_to_collect
+from dataset_doctor.balance.targets import parse_target
 from dataset_doctor.findings import Recommendation, listed, percent, plural
 from dataset_doctor.recommend.situation import (
     BACKGROUND_SHARE,
@@ -94,6 +97,12 @@ def background(s: Situation) -> Recommendation | None:
     )  # fmt: skip
 
 
+def _beyond_repeats(s: Situation) -> NDArray[np.int64]:
+    """Count the labels of each class that are missing before repeats alone reach the square root of the counts."""
+    target = parse_target("sqrt", [kind.name for kind in s.dataset.classes], s.instances, "up")
+    return labels_to_collect(dataclasses.replace(s.demand, target=target))
+
+
 def collect(s: Situation) -> Recommendation | None:
     """Ask for pictures of the classes that have too few: no sampler makes new ones."""
     if not s.has_labels:
@@ -109,6 +118,7 @@ def collect(s: Situation) -> Recommendation | None:
     if not len(few) and not len(unused):
         return None
     why, expected, total, target = [], None, 0, 0
+    beyond = _beyond_repeats(s)
     if len(few):
         few = few[np.lexsort((few, s.instances[few], s.images[few]))]
         target = limit + 1
@@ -135,6 +145,14 @@ def collect(s: Situation) -> Recommendation | None:
                 f"Ultralytics recommends {RECOMMENDED_IMAGES:,} images and {RECOMMENDED_INSTANCES:,} instances a class, not as a minimum:"
                 f" {s.name(int(first))} is {images:,} images and {instances:,} instances short."
             )
+    if beyond.any():
+        rows = np.flatnonzero(beyond)
+        rows = rows[np.argsort(-beyond[rows], kind="stable")].tolist()
+        labels = listed((f"{s.name(c)} {beyond[c]:,}" for c in rows), len(rows))
+        why.append(
+            f"Repeats alone do not bring every class to the square root of the counts: at {MAX_REPEAT} showings an image, these take more labels"
+            f" first: {labels}."
+        )
     if len(unused):
         told = named(s, unused.tolist())
         why.append(
@@ -146,6 +164,7 @@ def collect(s: Situation) -> Recommendation | None:
         addresses=s.codes(CLASS_RARE, CLASS_UNUSED, CLASS_ROOT, *([CLASS_IMBALANCE] if s.imbalanced and len(few) else [])),
         why=" ".join(why),
         parameters={"classes": len(few), "target_images": target, "images": total, "unused_classes": len(unused),
+                    "labels": int(beyond.sum()),
                     "recommended_images": RECOMMENDED_IMAGES, "recommended_instances": RECOMMENDED_INSTANCES},
         expected=expected,
         cost=f"{plural(total, 'image')} to find and label, fewer where one shows several of these classes; one instance an image expected"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,10 @@ class Predictions:
     def n_classes(self) -> int:
         """How many classes there are."""
         return int(self.probabilities.shape[1])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Give all there is to it, to be written into a file."""
+        return {"truth": self.truth, "probabilities": self.probabilities, "image": self.image}
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:

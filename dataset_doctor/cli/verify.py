@@ -1,0 +1,194 @@
+"""verify: train with and without, show what may be concluded, write it."""
+
+import dataclasses
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from dataset_doctor.cli.options import (
+    ClassesOption,
+    ConfigOption,
+    Dataset,
+    DebugOption,
+    FormatOption,
+    ImagesOption,
+    JsonOption,
+    say,
+)
+
+if TYPE_CHECKING:
+    from dataset_doctor.dataset import Dataset as Columns
+    from dataset_doctor.verdict import Verdict
+    from dataset_doctor.verify.training import Settings
+
+TaskChoice = Literal["classify", "detect"]
+OptimizerChoice = Literal["sgd", "adam", "adamw", "rmsprop"]
+PrecisionChoice = Literal["fp32", "bf16", "fp16"]
+
+
+class FailOn(str, Enum):
+    """Which answer makes the command exit with 1."""
+
+    HURT = "hurt"
+    NO_EVIDENCE = "no-evidence"
+    NEVER = "never"
+
+
+def verify(
+    context: typer.Context,
+    dataset: Dataset,
+    task: Annotated[
+        TaskChoice | None,
+        typer.Option("--task", help="Classify images or instances, or train a detector; by default what suits.", show_default=False),
+    ] = None,
+    arms: Annotated[
+        str | None,
+        typer.Option(
+            "--arms",
+            metavar="ARM,ARM,…",
+            help="What to compare with the baseline: a sampler, weights:SCHEME, a loss, augment:PRESET, background:RATIO, size:N,"
+            " name=PATH of a manifest or weights file. By default what the audit recommends.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="NAME[,NAME…]", help="cifar_resnet20, resnet18, …; several are compared.", show_default=False),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", metavar="WEIGHTS", help="Begin from a file of parameters, or torchvision's DEFAULT.", show_default=False),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", metavar="N", min=1, help="Optimiser steps of each training.", show_default=False)
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Trainings of each arm.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The first seed.")] = 0,
+    device: Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    size: Annotated[
+        int | None, typer.Option("--size", metavar="N", min=8, help="Side of the pictures in pixels.", show_default=False)
+    ] = None,
+    batch: Annotated[int | None, typer.Option("--batch", metavar="N", min=2, help="Pictures a step.", show_default=False)] = None,
+    augment: Annotated[
+        str | None, typer.Option("--augment", metavar="PRESET", help="Augmentation of all arms; by default light.", show_default=False)
+    ] = None,
+    optimizer: Annotated[
+        OptimizerChoice | None, typer.Option("--optimizer", help="How steps are taken; by default adamw.", show_default=False)
+    ] = None,
+    lr: Annotated[float | None, typer.Option("--lr", metavar="LR", help="Learning rate at its height.", show_default=False)] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option("--weight-decay", metavar="W", help="L2, or AdamW's decay; not on norms.", show_default=False)
+    ] = None,
+    l1: Annotated[float | None, typer.Option("--l1", metavar="W", help="Weight of L1 in the loss.", show_default=False)] = None,
+    dropout: Annotated[
+        float | None, typer.Option("--dropout", metavar="P", help="Before the last layer, 0 to 1.", show_default=False)
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option("--patience", metavar="N", min=1, help="End after N looks without a gain.", show_default=False)
+    ] = None,
+    freeze: Annotated[
+        int | None, typer.Option("--freeze", metavar="N", min=0, help="Stages from the input that stay as they are.", show_default=False)
+    ] = None,
+    layer_decay: Annotated[
+        float | None,
+        typer.Option("--layer-decay", metavar="X", help="Factor of the rate from a stage to the one before.", show_default=False),
+    ] = None,
+    head_steps: Annotated[
+        int | None, typer.Option("--head-steps", metavar="N", min=0, help="First train the last layer alone.", show_default=False)
+    ] = None,
+    precision: Annotated[PrecisionChoice | None, typer.Option("--precision", help="By default bf16 on a GPU.", show_default=False)] = None,
+    compile: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
+    deterministic: Annotated[
+        bool | None,
+        typer.Option("--deterministic/--no-deterministic", help="The same numbers each time; by default on a CPU.", show_default=False),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option("--margin", metavar="X", help="Context around instances that are cut out.", show_default=False)
+    ] = None,
+    background_crops: Annotated[
+        int, typer.Option("--background-crops", metavar="N", min=0, help="Crops of the background an image, as a class.")
+    ] = 0,
+    state: Annotated[
+        Path | None,
+        typer.Option("--state", metavar="DIR", help="Where trainings are kept; by default the user's cache.", show_default=False),
+    ] = None,
+    output: Annotated[
+        list[Path], typer.Option("-o", "--output", metavar="FILE", help="Write the verdict: .json or .csv. May be repeated.")
+    ] = [],  # noqa: B006 (typer copies it)
+    json: JsonOption = False,
+    fail_on: Annotated[FailOn, typer.Option("--fail-on", help="Exit with 1 if an arm hurt, or if none helped.")] = FailOn.NEVER,
+    format: FormatOption = None,
+    images: ImagesOption = None,
+    classes: ClassesOption = None,
+    config: ConfigOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Train with and without a treatment, and say whether it helped, hurt, or nothing can be said.
+
+    All arms have the same images, steps, initial parameters and chance. Interrupted, it goes on when called again.
+
+    Example: dataset-doctor verify my_dataset --arms baseline,weights:sqrt,repeat_factor -o verdict.json
+    """
+    from dataset_doctor.cli.progress import ProgressBar
+    from dataset_doctor.formats import read
+    from dataset_doctor.report import verdict_files
+    from dataset_doctor.verify import verify as run_verify
+
+    verdict_files.check_targets(output)
+    given = {
+        "weights": weights, "size": size, "batch": batch, "augment": augment, "optimizer": optimizer, "lr": lr,
+        "weight_decay": weight_decay, "l1": l1, "dropout": dropout, "patience": patience, "freeze": freeze, "layer_decay": layer_decay,
+        "head_steps": head_steps, "precision": precision, "compile": compile or None, "deterministic": deterministic,
+    }  # fmt: skip
+    try:
+        with ProgressBar() as progress:
+            columns = read(dataset, format, images=images, classes=classes, progress=progress)
+            settings = _settings(columns, task, device, {name: value for name, value in given.items() if value is not None})
+            verdict = run_verify(
+                columns,
+                task=task,
+                arms=arms,
+                settings=settings,
+                model=model,
+                steps=steps,
+                seeds=seeds,
+                seed=seed,
+                device=device,
+                margin=margin,
+                background_crops=background_crops,
+                state_dir=state if state is not None else "default",
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        say("interrupted.", "The same command goes on where this one stopped.")
+        raise typer.Exit(130) from None
+    for path in output:
+        verdict_files.save(verdict, path, root=str(columns.root))
+    if json:
+        sys.stdout.write(verdict_files.json_file(verdict))
+    else:
+        from rich.console import Console
+
+        from dataset_doctor.report.verdict import show
+
+        show(verdict, Console(), name=str(dataset))
+    raise typer.Exit(int(_failed(verdict, fail_on)))
+
+
+def _settings(columns: "Columns", task: TaskChoice | None, device: str, given: dict[str, Any]) -> "Settings":
+    """Put what was asked for into the settings that suit the task and device."""
+    from dataset_doctor.verify import choose_task, default_settings
+
+    found, chosen, _ = choose_task(columns, task, device)
+    settings = default_settings(chosen, device=found, size=given.get("size"))
+    return dataclasses.replace(settings, **given)
+
+
+def _failed(verdict: "Verdict", fail_on: FailOn) -> bool:
+    words = [arm.verdict for arm in verdict.arms if arm.verdict is not None]
+    if fail_on is FailOn.HURT:
+        return "hurt" in words
+    return fail_on is FailOn.NO_EVIDENCE and "helped" not in words

@@ -1,0 +1,71 @@
+"""A verdict as files: the documented JSON, and a table of classes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from dataset_doctor.errors import UsageError, did_you_mean
+from dataset_doctor.report import check_file, put
+from dataset_doctor.report.csv import cell
+from dataset_doctor.report.json import document
+from dataset_doctor.verdict import Verdict
+
+
+def json_file(verdict: Verdict) -> str:
+    """Write the document (schema "dataset-doctor/verdict")."""
+    return document(verdict.to_dict())
+
+
+def csv_file(verdict: Verdict) -> str:
+    """Write one row an arm and class: its score, the difference to the baseline with its interval, and the verdict."""
+    out = io.StringIO()
+    writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    writer.writerow(["arm", "class", "group", "test_instances", "score", "difference", "low", "high", "verdict"])
+    for arm in verdict.arms:
+        for c in arm.classes:
+            bounds = (
+                ["", "", ""] if c.difference is None else [_number(v) for v in (c.difference.mean, c.difference.low, c.difference.high)]
+            )
+            verdict_word = c.verdict if arm.verdict is not None else ""
+            writer.writerow([cell(arm.name), cell(c.name), c.group or "", c.test_instances, _number(c.score), *bounds, verdict_word])
+    return out.getvalue()
+
+
+def _number(value: float | None) -> float | str:
+    return "" if value is None else value
+
+
+FILES: dict[str, Callable[[Verdict], str]] = {".json": json_file, ".csv": csv_file}
+
+
+def check_targets(paths: Collection[Path]) -> None:
+    """Refuse files that could not be written, before anything is trained.
+
+    Raises:
+        UsageError: a suffix that stands for no form of verdict.
+        OutputRefused: a folder or device lies there, or its folder is missing or cannot be written.
+    """
+    for path in paths:
+        if path.suffix.lower() not in FILES:
+            raise UsageError(
+                f"A verdict cannot be written as {path.suffix or 'a file without a suffix'}.", did_you_mean(path.suffix, FILES)
+            )
+        check_file(path)
+
+
+def save(verdict: Verdict, path: Path, *, root: str) -> None:
+    """Write the verdict into a file, at once and whole; its suffix says in which form.
+
+    Args:
+        verdict: What `verify` gave.
+        path: A suffix of `FILES`.
+        root: Folder of the dataset, whose own files are never overwritten.
+
+    Raises:
+        UsageError, OutputRefused: as for `check_targets`; or the file is one of the dataset's own.
+    """
+    check_targets([path])
+    put(path, FILES[path.suffix.lower()](verdict).encode("utf-8"), root=root, what="a verdict")

@@ -1,0 +1,237 @@
+"""Train and measure a classifier: one arm, one seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dataset_doctor.dataset import Dataset
+from dataset_doctor.errors import UsageError
+from dataset_doctor.losses import Loss, make_loss, weighted_cross_entropy
+from dataset_doctor.verdict import Cost
+from dataset_doctor.verify import models
+from dataset_doctor.verify.arms import Arm, Treatment, background_repeats
+from dataset_doctor.verify.augmentation import PRESETS, Augmentation, augment
+from dataset_doctor.verify.metrics import Predictions
+from dataset_doctor.verify.pictures import Data, Pictures
+from dataset_doctor.verify.training import Settings, Trained, autocast, fit, parameter_groups, place
+
+_DEVICE_SHARE = 0.5
+"""Share of a device's free memory that pictures may take."""
+
+_MEASURED, _WORST = 10, 8
+
+
+def applied(settings: Settings, treatment: Treatment) -> Settings:
+    """Give the settings of an arm: the common ones, but for what the treatment changes."""
+    return dataclasses.replace(
+        settings,
+        size=treatment.size or settings.size,
+        model=treatment.model or settings.model,
+        augment=treatment.augment or settings.augment,
+    )
+
+
+def run(
+    arm: Arm,
+    seed: int,
+    data: Data,
+    settings: Settings,
+    *,
+    treatment: Treatment,
+    checkpoint: Path | None = None,
+    stepped: Callable[[int], None] = lambda step: None,
+) -> Trained:
+    """Train one arm with one seed, and measure it on the test split.
+
+    Args:
+        arm: Names the training.
+        seed: Of initial parameters, order and augmentation; the same for all arms that are compared.
+        data: The pictures, of the size that the arm wants.
+        settings: What all arms share; what `treatment` changes is put in here.
+        treatment: What `arms.treat` gave.
+        checkpoint: A file to go on from and to save to.
+        stepped: Called with the steps done.
+
+    Raises:
+        UsageError: nothing to show, a model or weights that do not fit.
+        TrainingFailed: a loss that is no number, or no memory.
+    """
+    settings = dataclasses.replace(applied(settings, treatment), size=data.size)
+    device = torch.device(settings.device)
+    k = len(data.class_names)
+    repeats = picture_repeats(data, treatment)
+    if not repeats.any():
+        raise UsageError(f"{arm.name} shows no training picture.", "Leave it out, or change what it drops.")
+    cosine = treatment.loss == "ldam_loss"
+    model, notes = models.build(settings, k, seed=seed, cosine=cosine)
+    job = _Job(data, settings, _loss(data, treatment, device))
+    groups = parameter_groups(model, models.stages(model), settings)
+    model = place(model, settings)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    fitted = fit(model, job, repeats, settings, seed=seed, label=f"arm {arm.name}, seed {seed}", groups=groups, checkpoint=checkpoint,
+                 stepped=stepped)  # fmt: skip
+    test = job.predict(model, data.test)
+    cost = _cost(model, job, fitted.seconds, fitted.pictures, device)
+    return Trained(test, fitted.curves, cost, (*notes, *fitted.notes), job.predict(model, data.val), test)
+
+
+def picture_repeats(data: Data, treatment: Treatment) -> NDArray[np.float64]:
+    """Give how often each training picture is shown an epoch (n): that of its image, and of the background beside."""
+    repeats = np.ones(len(data.train))
+    if treatment.repeats is not None:
+        repeats = repeats * treatment.repeats[data.train.image]
+    if treatment.background is not None:
+        if not data.has_background:
+            raise UsageError(
+                f"background:{treatment.background} needs background pictures, and there are none to classify.",
+                "For instances of a detection dataset add --background-crops.",
+            )
+        repeats = repeats * background_repeats(data.train.label == len(data.class_names) - 1, treatment.background)
+    return repeats
+
+
+def _loss(data: Data, treatment: Treatment, device: torch.device) -> Loss:
+    if treatment.loss is not None:
+        return make_loss(treatment.loss, torch.as_tensor(data.counts, dtype=torch.float32, device=device))
+    if treatment.class_weights is None:
+        return weighted_cross_entropy
+    more = [treatment.background_weight] if data.has_background else []
+    weight = torch.tensor([*treatment.class_weights.tolist(), *more], dtype=torch.float32, device=device)
+    return lambda logits, target: weighted_cross_entropy(logits, target, weight)
+
+
+class _Job:
+    """The pictures on their device, what is minimised on them, and what chooses the checkpoint."""
+
+    def __init__(self, data: Data, settings: Settings, loss: Loss) -> None:
+        self._settings = settings
+        self._device = torch.device(settings.device)
+        self._how: Augmentation = PRESETS[settings.augment]
+        self._loss = loss
+        self._pixels = _placed(data.train.pixels, self._device)
+        self._label = torch.from_numpy(data.train.label).to(self._device)
+        self._val = data.val
+        # One multiplication and one addition bring bytes to mean 0 and spread 1.
+        self._mean = torch.tensor(data.mean, device=self._device).view(1, 3, 1, 1)
+        self._std = torch.tensor(data.std, device=self._device).view(1, 3, 1, 1)
+
+    def loss(self, model: nn.Module, rows: Tensor) -> Tensor:
+        """Give the mean loss of training pictures, augmented."""
+        pictures = augment(self._floats(self._pixels, rows), self._how)
+        result: Tensor = self._loss(_logits(model((pictures - self._mean) / self._std)), self._label[rows.to(self._device)])
+        return result
+
+    def score(self, model: nn.Module) -> float:
+        """Give the balanced accuracy on the validation split."""
+        return self.predict(model, self._val).metrics()["balanced_accuracy"]
+
+    def predict(self, model: nn.Module, pictures: Pictures) -> Predictions:
+        """Ask the model for all pictures; halves what is asked at once where memory does not suffice."""
+        model.eval()
+        given, at, size = [], 0, 4 * self._settings.batch
+        with torch.no_grad():
+            while at < len(pictures):
+                rows = torch.arange(at, min(at + size, len(pictures)))
+                try:
+                    with autocast(self._settings):
+                        values = (self._floats(pictures.pixels, rows) - self._mean) / self._std
+                        logits = _logits(model(values))
+                    given.append(logits.float().softmax(dim=1).cpu())
+                except torch.OutOfMemoryError:
+                    if size == 1:
+                        raise
+                    size //= 2
+                    continue
+                at += len(rows)
+        probabilities = torch.cat(given).numpy() if given else np.zeros((0, 0), np.float32)
+        images = np.unique(pictures.image, return_inverse=True)[1].astype(np.int64)
+        return Predictions(pictures.label, probabilities.astype(np.float32), images)
+
+    def one(self) -> Tensor:
+        """Give one picture as the model takes it."""
+        return (self._floats(self._val.pixels, torch.zeros(1, dtype=torch.int64)) - self._mean) / self._std
+
+    def _floats(self, pixels: Tensor, rows: Tensor) -> Tensor:
+        """Give pictures (n, 3, S, S) of 0 to 1 on the device, in the channels-last order that they are held in."""
+        taken = pixels[rows.to(pixels.device)].to(self._device, non_blocking=True)
+        floats = taken.permute(0, 3, 1, 2).float().div_(255)
+        return floats if self._settings.channels_last else floats.contiguous()
+
+
+def _placed(pixels: Tensor, device: torch.device) -> Tensor:
+    """Hold pixels on the device where they fit."""
+    if device.type != "cuda":
+        return pixels if device.type == "cpu" else pixels.to(device)
+    free, _ = torch.cuda.mem_get_info(device)
+    return pixels.to(device) if pixels.numel() <= free * _DEVICE_SHARE else pixels
+
+
+def _logits(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """Give the logits of models that give more than these."""
+    return output if isinstance(output, Tensor) else output[0]
+
+
+def _cost(model: nn.Module, job: _Job, seconds: float, pictures: int, device: torch.device) -> Cost:
+    """Measure what a trained model takes."""
+    tensors = [*model.parameters(), *model.buffers()]
+    one, times = job.one(), []
+    with torch.no_grad():
+        for _ in range(_MEASURED + 3):
+            begun = time.perf_counter()
+            model(one)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - begun)
+    return Cost(
+        train_seconds=round(seconds, 3),
+        parameters=sum(p.numel() for p in model.parameters()),
+        model_bytes=sum(t.numel() * t.element_size() for t in tensors),
+        latency_ms=round(statistics.median(times[3:]) * 1e3, 3),
+        peak_memory_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0,
+        images_per_second=round(pictures / seconds, 1) if seconds else 0.0,
+    )
+
+
+# For the report ---------------------------------------------------------------------------------------------------------
+
+
+def extras(dataset: Dataset, data: Data, trained: Mapping[str, Sequence[Trained]]) -> dict[str, Any]:
+    """Tell what each arm confused, and where it was most surely wrong.
+
+    Returns:
+        confusion     by arm: pictures by true class (rows) and predicted class, over all seeds (K, K)
+        worst_errors  by arm: the test pictures on which a wrong class was most probable, mean over the seeds: image, box, class, predicted
+    """
+    matrices, worst = {}, {}
+    for name, runs in trained.items():
+        told = [run.test_predictions for run in runs if run.test_predictions is not None]
+        matrices[name] = np.sum([predictions.confusion for predictions in told], axis=0).tolist()
+        if any(len(predictions.truth) != len(data.test) for predictions in told):
+            continue
+        mean = np.mean([predictions.probabilities for predictions in told], axis=0)
+        predicted = mean.argmax(axis=1)
+        surely = np.where(predicted == data.test.label, 0.0, mean.max(axis=1, initial=0.0))
+        rows = np.argsort(-surely, kind="stable")[:_WORST]
+        worst[name] = [
+            {
+                "image": str(dataset.images.file_name[data.test.image[row]]),
+                "box": None if np.isnan(data.test.window[row][0]) else [round(v, 1) for v in data.test.window[row].tolist()],
+                "class": data.class_names[data.test.label[row]],
+                "predicted": data.class_names[predicted[row]],
+                "probability": round(float(mean[row].max()), 4),
+            }
+            for row in rows.tolist()
+            if surely[row] > 0
+        ]
+    return {"class_names": list(data.class_names), "confusion": matrices, "worst_errors": worst}

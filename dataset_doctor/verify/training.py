@@ -1,0 +1,672 @@
+"""The training loop, written to be checked line by line, and the trainings of all arms and seeds, one after another.
+
+What makes arms comparable:
+
+* Chance has no state. Step s of seed k draws from a generator that is seeded by (k, s); epoch e is put in order by (k, e). So two arms
+  that show the same pictures see the same crops in the same order, whatever one of them did before, and a training that was killed
+  goes on from its checkpoint as if nothing had been.
+* Every arm takes the same number of optimiser steps on batches of the same size. Where memory does not suffice, a batch is computed in
+  parts whose gradients add up: the pictures of each step stay the same.
+* The parameters that are kept are those that did best on the validation split; the test split is looked at once, at the end.
+
+`place` is the one seam for devices: what it returns is trained.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import pickle
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
+from dataset_doctor.formats._files import Progress, silent
+from dataset_doctor.samplers import RepeatSampler
+from dataset_doctor.verdict import Cost
+from dataset_doctor.verify.augmentation import PRESETS
+from dataset_doctor.verify.metrics import Outcome, Predictions
+
+Optimizer = Literal["sgd", "adam", "adamw", "rmsprop"]
+Schedule = Literal["cosine", "constant", "drops"]
+Precision = Literal["fp32", "bf16", "fp16"]
+
+LEARNING_RATES: Mapping[Optimizer, float] = {"sgd": 0.05, "adam": 1e-3, "adamw": 2e-3, "rmsprop": 1e-3}
+"""From scratch, at a batch of 64; the rate of SGD is that of He et al. 2016 (0.1 at 128), scaled with the batch."""
+
+WEIGHT_DECAYS: Mapping[Optimizer, float] = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.05, "rmsprop": 0.0}
+"""Loshchilov and Hutter 2019 for AdamW, where decay is apart from the gradient; elsewhere it is L2, which adaptive rates distort."""
+
+LOOKED_AT = 50
+"""Steps after which losses are looked at on a GPU: reading each would stop the device at every step."""
+
+CHECKPOINT_SECONDS = 60.0
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AssertionError, EOFError, zipfile.BadZipFile)
+"""What comes of reading a file of ours that was damaged."""
+
+
+# Settings and results ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How every arm is trained; all that two trainings share beside the seed.
+
+    model            a name of `models.MODELS` or of torchvision's registry
+    weights          a file of parameters, or one of torchvision's names ("DEFAULT"); None begins from scratch
+    steps, batch     optimiser steps, and pictures in each
+    optimizer        "sgd" (Nesterov), "adam", "adamw" or "rmsprop"
+    lr, weight_decay None takes what suits the optimiser; no decay on norms and biases
+    l1               factor of the sum of absolute weights in the loss, on the same parameters that decay
+    dropout          before the last layer, 0 to 1
+    schedule         after a linear warm-up of `warmup` × steps: "cosine" to 0, "constant", or × `drop` at each of the shares `drops`
+    clip             bound of the gradient's norm; None for none
+    evaluations      looks at the validation split, evenly spread, of which the best is kept
+    patience         evaluations without a gain after which a training ends early; None never
+    freeze           stages, counted from the input, whose parameters stay as they are
+    layer_decay      factor of the learning rate from each stage to the one before; 1 trains all alike
+    head_steps       of `steps`, those at the beginning that train the last layer alone
+    size             side of the pictures in pixels
+    augment          name of a preset of `augmentation.PRESETS`
+    device           "cpu", "cuda", "cuda:1", "mps"
+    precision        "fp32", or autocast to "bf16" or "fp16"
+    channels_last, compile, deterministic  as PyTorch has them
+    """
+
+    model: str = "cifar_resnet8"
+    weights: str | None = None
+    steps: int = 300
+    batch: int = 64
+    optimizer: Optimizer = "adamw"
+    lr: float | None = None
+    weight_decay: float | None = None
+    momentum: float = 0.9
+    l1: float = 0.0
+    dropout: float = 0.0
+    schedule: Schedule = "cosine"
+    warmup: float = 0.05
+    drops: tuple[float, ...] = (0.8, 0.9)
+    drop: float = 0.1
+    clip: float | None = 5.0
+    evaluations: int = 10
+    patience: int | None = None
+    freeze: int = 0
+    layer_decay: float = 1.0
+    head_steps: int = 0
+    size: int = 32
+    augment: str = "light"
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    channels_last: bool = True
+    compile: bool = False
+    deterministic: bool = True
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate at its height."""
+        return LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
+
+    @property
+    def decay(self) -> float:
+        """The weight decay."""
+        return WEIGHT_DECAYS[self.optimizer] if self.weight_decay is None else self.weight_decay
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse settings that cannot be trained with.
+
+    Raises:
+        UsageError: which, and what to give instead.
+    """
+    if settings.optimizer not in LEARNING_RATES:
+        raise UsageError(f"--optimizer {settings.optimizer} is not known.", did_you_mean(settings.optimizer, LEARNING_RATES))
+    if settings.augment not in PRESETS:
+        raise UsageError(f"--augment {settings.augment} is not known.", did_you_mean(settings.augment, PRESETS))
+    ranges = {"steps": (1, math.inf), "batch": (2, math.inf), "evaluations": (1, math.inf), "size": (8, 4096), "freeze": (0, math.inf),
+              "head_steps": (0, math.inf), "dropout": (0, 0.99), "warmup": (0, 1), "layer_decay": (1e-3, 1), "learning_rate": (1e-12, 1e6),
+              "decay": (0, 10), "l1": (0, 10), "momentum": (0, 0.9999), "patience": (1, math.inf), "clip": (1e-9, math.inf)}  # fmt: skip
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        if value is not None and not low <= value <= high:
+            option = {"learning_rate": "lr", "decay": "weight-decay"}.get(name, name.replace("_", "-"))
+            wanted = f"a number from {low:g} on" if high == math.inf else f"a number from {low:g} to {high:g}"
+            raise UsageError(f"--{option} {value:g} is not usable.", f"Give {wanted}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """One training of one arm and seed.
+
+    outcome   what the model did on the test split
+    curves    figures over the training, by name, one an evaluation: "step", "loss" (mean since the last), "val" (the score that chooses)
+    cost      of this training
+    notes     what happened on the way, one sentence each
+    val_predictions, test_predictions  of the classifier; None where the task is another
+    """
+
+    outcome: Outcome
+    curves: dict[str, tuple[float, ...]]
+    cost: Cost = field(default_factory=Cost)
+    notes: tuple[str, ...] = ()
+    val_predictions: Predictions | None = None
+    test_predictions: Predictions | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What `fit` leaves: the curves, the best score on the validation split, and what it took. The model holds the best parameters."""
+
+    curves: dict[str, tuple[float, ...]]
+    best: float
+    seconds: float
+    pictures: int
+    notes: tuple[str, ...]
+
+
+class TrainingFailed(DoctorError):
+    """A training that cannot go on: a loss that is no number, or no memory for a single picture. What was finished is kept."""
+
+
+class Job(Protocol):
+    """What is trained on: how to make a loss of some training examples, and how good the model is on the validation split."""
+
+    def loss(self, model: nn.Module, rows: Tensor) -> Tensor:
+        """Give the loss of these training rows (int64, on the CPU), augmented by torch's global generator; mean over the rows."""
+
+    def score(self, model: nn.Module) -> float:
+        """Score the model on the validation split, larger is better; it is in evaluation mode and gradients are off."""
+
+
+# The loop ---------------------------------------------------------------------------------------------------------------
+
+
+def fit(
+    model: nn.Module,
+    job: Job,
+    repeats: NDArray[np.float64],
+    settings: Settings,
+    *,
+    seed: int,
+    label: str,
+    groups: Sequence[dict[str, Any]] | None = None,
+    checkpoint: Path | None = None,
+    stepped: Callable[[int], None] = lambda step: None,
+) -> Fitted:
+    """Train a model in place and leave it with the parameters that did best on the validation split.
+
+    Args:
+        model: On its device, as `place` gave it.
+        job: What is minimised and what is scored.
+        repeats: How often each training row is shown an epoch (n), as in `RepeatSampler`.
+        settings: How to train.
+        seed: Of the order and the augmentation.
+        label: Names the training in messages, like "arm baseline, seed 0".
+        groups: Parameter groups for the optimiser, each with a "scale" of the learning rate; by default `parameter_groups`.
+        checkpoint: A file to go on from where it exists, and to save to; removed at the end by who has kept the result.
+        stepped: Called with the number of steps done.
+
+    Raises:
+        TrainingFailed: a loss that is no number.
+    """
+    device = torch.device(settings.device)
+    optimizer = _optimizer(model, settings, groups)
+    half = settings.precision == "fp16"
+    scaler = torch.amp.GradScaler(device.type, enabled=half)
+    order = Order(repeats, settings.batch, seed)
+    evaluate_at = {math.ceil(settings.steps * (i + 1) / settings.evaluations) for i in range(settings.evaluations)}
+    run = _Run(loss=torch.zeros(settings.steps, device=device), parts=1)
+    if checkpoint is not None:
+        run.load(checkpoint, model, optimizer, scaler, seed)
+    order.skip_to(run.step)
+    saved_at, ended = time.monotonic(), False
+    with _chance_kept(device), _determinism(settings):
+        model.train()
+        while run.step < settings.steps and not ended:
+            begun = time.perf_counter()
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * group["scale"] * rate(settings, run.step)
+                if run.step < settings.head_steps and not group["head"]:
+                    group["lr"] = 0.0
+            rows = order.next()
+            while True:
+                try:
+                    torch.manual_seed(seed_of(seed, run.step))
+                    run.loss[run.step] = _step(model, job, rows, optimizer, scaler, settings, run.parts)
+                    break
+                except torch.OutOfMemoryError:
+                    _make_room(run, optimizer, settings, device, label)
+            run.step += 1
+            last = run.step in evaluate_at
+            if last or device.type == "cpu" or run.step % LOOKED_AT == 0:
+                _check_finite(run, label)
+            run.seconds += time.perf_counter() - begun
+            stepped(run.step)
+            if last:
+                _wait(device)
+                ended = _evaluate(model, job, run, settings)
+            if checkpoint is not None and (last or time.monotonic() - saved_at > CHECKPOINT_SECONDS):
+                run.save(checkpoint, model, optimizer, scaler, seed)
+                saved_at = time.monotonic()
+    if run.best_state is not None:
+        _plain(model).load_state_dict(run.best_state)
+    model.eval()
+    if ended:
+        run.notes.append(f"Ended at step {run.step:,} of {settings.steps:,}: {settings.patience} evaluations without a gain.")
+    curves = {name: tuple(values) for name, values in run.curves.items()}
+    return Fitted(curves, run.best, run.seconds, run.step * settings.batch, tuple(run.notes))
+
+
+def _step(
+    model: nn.Module, job: Job, rows: Tensor, optimizer: torch.optim.Optimizer, scaler: Any, settings: Settings, parts: int
+) -> Tensor:
+    """Take one optimiser step on a batch, computed in so many parts; give its loss."""
+    optimizer.zero_grad(set_to_none=True)
+    total: Tensor | float = 0.0
+    for part in rows.chunk(parts):
+        share = len(part) / len(rows)
+        with autocast(settings):
+            loss = job.loss(model, part)
+        if settings.l1:
+            loss = loss + settings.l1 * _absolute(optimizer)
+        scaled = loss if parts == 1 else loss * share
+        scaler.scale(scaled).backward()
+        total = total + scaled.detach()
+    if settings.clip is not None:
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+    scaler.step(optimizer)
+    scaler.update()
+    assert isinstance(total, Tensor)
+    return total
+
+
+def rate(settings: Settings, step: int) -> float:
+    """Give the factor of the learning rate at a step: up in a line, then along the schedule.
+
+    >>> [round(rate(Settings(steps=10, warmup=0.2), step), 3) for step in (0, 1, 2, 6, 9)]
+    [0.5, 1.0, 1.0, 0.5, 0.038]
+    """
+    rising = round(settings.warmup * settings.steps)
+    if step < rising:
+        return (step + 1) / rising
+    if settings.schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(settings.steps - rising, 1)))
+    if settings.schedule == "drops":
+        return settings.drop ** sum(step >= share * settings.steps for share in settings.drops)
+    return 1.0
+
+
+def seed_of(seed: int, step: int) -> int:
+    """Mix a seed and a step into one number for a generator."""
+    return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
+
+
+class Order:
+    """The training rows of each step: epochs one after another, cut into batches that may reach from one into the next."""
+
+    def __init__(self, repeats: NDArray[np.float64], batch: int, seed: int) -> None:
+        self._sampler = RepeatSampler(repeats, seed=seed, num_replicas=1, rank=0)
+        self._batch = batch
+        self._rest: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._epoch = 0
+
+    def next(self) -> Tensor:
+        """Give the rows of the next step (batch), int64."""
+        while len(self._rest) < self._batch:
+            self._rest = np.concatenate([self._rest, self._drawn()])
+        rows, self._rest = self._rest[: self._batch], self._rest[self._batch :]
+        return torch.from_numpy(rows)
+
+    def skip_to(self, step: int) -> None:
+        """Go to where so many steps are done."""
+        left = step * self._batch
+        while left > len(self._rest):
+            left -= len(self._rest)
+            self._rest = self._drawn()
+        self._rest = self._rest[left:]
+
+    def _drawn(self) -> NDArray[np.int64]:
+        # An epoch in which chance shows no picture at all is passed over.
+        while True:
+            self._sampler.set_epoch(self._epoch)
+            self._epoch += 1
+            drawn = self._sampler.whole_epoch()
+            if len(drawn):
+                return drawn
+
+
+# Optimiser and device ---------------------------------------------------------------------------------------------------
+
+
+def parameter_groups(model: nn.Module, stages: Sequence[nn.Module], settings: Settings) -> list[dict[str, Any]]:
+    """Sort parameters into groups: those that decay and those that do not (norms, biases: one axis), by stage where rates differ.
+
+    Args:
+        model: Its parameters that no stage holds count as the first stage's.
+        stages: From the input to the last layer.
+        settings: `freeze`, `layer_decay`.
+    """
+    stage_of = {id(p): at for at, stage in enumerate(stages) for p in stage.parameters()}
+    last = max(len(stages) - 1, 0)
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for parameter in model.parameters():
+        at = stage_of.get(id(parameter), 0)
+        if at < min(settings.freeze, last):
+            parameter.requires_grad_(False)
+            continue
+        decays = parameter.ndim > 1
+        # With one rate for all, two groups are enough, and the optimiser is faster.
+        key = (at if settings.layer_decay < 1 or settings.head_steps else last, decays)
+        group = groups.setdefault(key, {"params": [], "scale": settings.layer_decay ** (last - at), "head": at == last,
+                                        "decays": decays, "weight_decay": settings.decay if decays else 0.0})  # fmt: skip
+        group["params"].append(parameter)
+    return [groups[key] for key in sorted(groups)]
+
+
+def _optimizer(model: nn.Module, settings: Settings, groups: Sequence[dict[str, Any]] | None) -> torch.optim.Optimizer:
+    groups = parameter_groups(model, [model], settings) if groups is None else list(groups)
+    rate = settings.learning_rate
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, nesterov=settings.momentum > 0)
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=rate)
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=rate)
+    return torch.optim.RMSprop(groups, lr=rate, momentum=settings.momentum)
+
+
+def _absolute(optimizer: torch.optim.Optimizer) -> Tensor:
+    """Sum the absolute values of the parameters that decay."""
+    sums = [p.abs().sum() for group in optimizer.param_groups if group["decays"] for p in group["params"]]
+    return torch.stack(sums).sum()
+
+
+def find_device(name: str) -> str:
+    """Choose a device: the name itself, or the best there is for "auto".
+
+    Raises:
+        UsageError: the device is not there.
+    """
+    kind, _, number = name.partition(":")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "cpu":
+        return name
+    if kind == "cuda" and (not number or number.isdecimal()):
+        if not torch.cuda.is_available():
+            built = "" if torch.version.cuda else " This torch is built without CUDA."
+            raise UsageError(f"--device {name}: no CUDA device is at hand.{built}", "Leave --device out, or give cpu.")
+        if int(number or 0) >= torch.cuda.device_count():
+            raise UsageError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices.", "They count from cuda:0.")
+        return name
+    if name == "mps":
+        if not torch.backends.mps.is_available():
+            raise UsageError("--device mps: no Apple GPU is at hand.", "Leave --device out, or give cpu.")
+        return name
+    raise UsageError(f"--device {name} is not known.", did_you_mean(name, ("auto", "cpu", "cuda", "cuda:0", "mps")))
+
+
+def place(model: nn.Module, settings: Settings) -> nn.Module:
+    """Put a model where it is trained. Several GPUs would be a matter of wrapping it here, and of the rank in `Order`."""
+    model = model.to(settings.device)
+    if settings.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    compiled: nn.Module = torch.compile(model) if settings.compile else model  # type: ignore[assignment]
+    return compiled
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    """Give the model itself where it is wrapped by torch.compile."""
+    inner: nn.Module = getattr(model, "_orig_mod", model)
+    return inner
+
+
+def autocast(settings: Settings) -> contextlib.AbstractContextManager[Any]:
+    """Compute in half precision where asked for."""
+    if settings.precision == "fp32":
+        return contextlib.nullcontext()
+    dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float16
+    return torch.autocast(torch.device(settings.device).type, dtype)
+
+
+@contextlib.contextmanager
+def _chance_kept(device: torch.device) -> Iterator[None]:
+    """Leave torch's generators as they were found."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield
+
+
+@contextlib.contextmanager
+def _determinism(settings: Settings) -> Iterator[None]:
+    """Have PyTorch choose operations that give the same numbers each time, where it has them."""
+    before, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    if settings.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(settings.deterministic, warn_only=True)
+    torch.backends.cudnn.benchmark = not settings.deterministic
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.backends.cudnn.benchmark = benchmark
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+# What a training carries along ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Run:
+    """Where a training stands."""
+
+    loss: Tensor
+    parts: int
+    step: int = 0
+    looked: int = 0
+    reported: int = 0
+    best: float = -math.inf
+    best_at: int = 0
+    seconds: float = 0.0
+    best_state: dict[str, Tensor] | None = None
+    curves: dict[str, list[float]] = field(default_factory=lambda: {"step": [], "loss": [], "val": []})
+    notes: list[str] = field(default_factory=list)
+
+    _NUMBERS = ("parts", "step", "looked", "reported", "best", "best_at", "seconds", "best_state", "curves", "notes")
+
+    def save(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any, seed: int) -> None:
+        """Write all that the training needs to go on, beside its place, and rename it into it; a full disk costs the checkpoint alone."""
+        staged = path.with_name(f".{path.name}.{os.getpid()}")
+        state = {name: getattr(self, name) for name in self._NUMBERS}
+        state |= {"seed": seed, "losses": self.loss, "model": _plain(model).state_dict(), "optimizer": optimizer.state_dict(),
+                  "scaler": scaler.state_dict()}  # fmt: skip
+        try:
+            torch.save(state, staged)
+            staged.replace(path)
+        except (OSError, RuntimeError):
+            with contextlib.suppress(OSError):
+                staged.unlink()
+
+    def load(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any, seed: int) -> None:
+        """Go on from a checkpoint; one that cannot be read, or is of another training, is as none."""
+        try:
+            state = torch.load(path, map_location=self.loss.device, weights_only=True)
+            assert state["seed"] == seed and len(state["losses"]) == len(self.loss)
+            _plain(model).load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            scaler.load_state_dict(state["scaler"])
+        except FileNotFoundError:
+            return
+        except (*_UNREADABLE, RuntimeError, pickle.UnpicklingError):
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise UsageError(f"The checkpoint {path} cannot be read; it is removed.", "Run again: this training begins anew.") from None
+        for name in self._NUMBERS:
+            setattr(self, name, state[name])
+        self.loss = state["losses"]
+        self.notes.append(f"Taken up again at step {self.step:,}.")
+
+
+def _check_finite(run: _Run, label: str) -> None:
+    """Stop where a loss since the last look is no number, naming the step."""
+    wrong = torch.nonzero(~torch.isfinite(run.loss[run.looked : run.step])).flatten()
+    if len(wrong):
+        step = run.looked + int(wrong[0])
+        raise TrainingFailed(
+            f"The loss of {label} is {float(run.loss[step])} at step {step + 1:,}.",
+            "A smaller --lr is the usual cure, or fp32 instead of fp16. Finished trainings are kept.",
+        )
+    run.looked = run.step
+
+
+def _evaluate(model: nn.Module, job: Job, run: _Run, settings: Settings) -> bool:
+    """Score on the validation split and keep the parameters if they are the best yet; tell whether patience is at its end."""
+    model.eval()
+    with torch.no_grad():
+        score = job.score(model)
+    model.train()
+    run.curves["step"].append(run.step)
+    run.curves["loss"].append(float(run.loss[run.reported : run.step].mean()))
+    run.curves["val"].append(score)
+    run.reported = run.step
+    if score > run.best or run.best_state is None:
+        run.best, run.best_at = score, len(run.curves["step"])
+        run.best_state = {name: value.detach().clone() for name, value in _plain(model).state_dict().items()}
+    return settings.patience is not None and len(run.curves["step"]) - run.best_at >= settings.patience
+
+
+def _make_room(run: _Run, optimizer: torch.optim.Optimizer, settings: Settings, device: torch.device, label: str) -> None:
+    """Halve what is computed at once."""
+    optimizer.zero_grad(set_to_none=True)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    # A batch norm needs two pictures.
+    if settings.batch // (run.parts * 2) < 2:
+        raise TrainingFailed(f"Memory does not suffice for two pictures of {label}.", "Take a smaller --size or --model.")
+    run.parts *= 2
+    run.notes.append(f"Out of memory at step {run.step + 1:,}: batches of {settings.batch} go on in {run.parts} parts.")
+
+
+# All arms and seeds -----------------------------------------------------------------------------------------------------
+
+
+class RunOne(Protocol):
+    """Train one arm with one seed."""
+
+    def __call__(self, arm: str, seed: int, *, checkpoint: Path | None, stepped: Callable[[int], None]) -> Trained:
+        """Train; `checkpoint` is where to go on from and to save to, `stepped` is called with the steps done."""
+
+
+def train_arms(
+    arms: Sequence[str],
+    seeds: Sequence[int],
+    run_one: RunOne,
+    *,
+    steps: int,
+    folders: Mapping[str, Path] | None = None,
+    progress: Progress = silent,
+) -> dict[str, list[Trained]]:
+    """Train every arm with every seed, seed by seed; what an earlier call finished is loaded, and what it began goes on.
+
+    Args:
+        arms: Names, the baseline first.
+        seeds: One training of each arm a seed.
+        run_one: Trains one; the same whatever the task.
+        steps: Of one training, for the progress.
+        folders: Where each arm's finished trainings and checkpoints are kept; None keeps nothing.
+        progress: Called with steps done and steps of all trainings; the time left follows from these.
+
+    Returns:
+        The trainings of each arm, in the order of `seeds`.
+    """
+    what, total, done = f"Training {len(arms):,} arms × {len(seeds):,} seeds", steps * len(arms) * len(seeds), 0
+    trained: dict[str, list[Trained]] = {arm: [] for arm in arms}
+    for seed in seeds:
+        for arm in arms:
+            folder = None if folders is None else folders[arm]
+            kept = None if folder is None else folder / f"seed-{seed}.npz"
+            result = None if kept is None else load_trained(kept)
+            if result is None:
+                checkpoint = None if folder is None else folder / f"seed-{seed}.pt"
+                if folder is not None:
+                    folder.mkdir(parents=True, exist_ok=True)
+                result = run_one(arm, seed, checkpoint=checkpoint, stepped=lambda step, before=done: progress(what, before + step, total))  # type: ignore[misc]
+                if kept is not None and checkpoint is not None:
+                    save_trained(result, kept)
+                    checkpoint.unlink(missing_ok=True)
+            done += steps
+            progress(what, done, total)
+            trained[arm].append(result)
+    return trained
+
+
+class Kept(Outcome, Protocol):
+    """An outcome that can be written as arrays and read back."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Give all there is to it, without Python objects."""
+
+
+OUTCOMES: dict[str, Callable[..., Outcome]] = {"Predictions": Predictions}
+"""What finished trainings are read back as: the outcome's class name, and what makes one of its arrays."""
+
+
+def save_trained(trained: Trained, path: Path) -> None:
+    """Keep a finished training; a full disk costs the copy, not the training."""
+    arrays: dict[str, NDArray[Any]] = {
+        "kind": np.array(type(trained.outcome).__name__),
+        "notes": np.array(trained.notes, dtype=np.str_),
+        "cost": np.array(dataclasses.astuple(trained.cost), np.float64),
+    }
+    arrays |= {f"curve {name}": np.array(values, np.float64) for name, values in trained.curves.items()}
+    for part in ("outcome", "val_predictions", "test_predictions"):
+        value = getattr(trained, part)
+        if value is not None and (part == "outcome" or value is not trained.outcome):
+            arrays |= {f"{part} {name}": array for name, array in value.arrays().items()}
+    arrays["test is outcome"] = np.array(trained.test_predictions is trained.outcome)
+    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with staged.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        staged.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            staged.unlink()
+
+
+def load_trained(path: Path) -> Trained | None:
+    """Read a finished training back; None where there is none that can be read."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = dict(file.items())
+        parts = {
+            part: {key.partition(" ")[2]: value for key, value in arrays.items() if key.startswith(f"{part} ")}
+            for part in ("outcome", "val_predictions", "test_predictions", "curve")
+        }
+        outcome = OUTCOMES[str(arrays["kind"])](**parts["outcome"])
+        val = Predictions(**parts["val_predictions"]) if parts["val_predictions"] else None
+        test = Predictions(**parts["test_predictions"]) if parts["test_predictions"] else None
+        if arrays["test is outcome"]:
+            assert isinstance(outcome, Predictions)
+            test = outcome
+        seconds, parameters, model_bytes, latency, memory, speed = arrays["cost"].tolist()
+        cost = Cost(seconds, int(parameters), int(model_bytes), latency, int(memory), speed)
+        curves = {name: tuple(values.tolist()) for name, values in parts["curve"].items()}
+        return Trained(outcome, curves, cost, tuple(arrays["notes"].tolist()), val, test)
+    except _UNREADABLE:
+        return None
