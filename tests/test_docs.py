@@ -91,7 +91,7 @@ def test_every_command_and_option_is_documented(name: str) -> None:
     head, _, rest = text.partition(f"\n## {f'dataset-doctor {name}'.strip()}\n")
     section = rest.partition("\n## ")[0]
     shown: str = CliRunner().invoke(app, [name, "--help"] if name else ["--help"], env={"COLUMNS": "200", "NO_COLOR": "1"}).stdout
-    options = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", shown))
+    options = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", shown))
 
     assert section
     assert "--help" in options

@@ -150,8 +150,8 @@ def collect(s: Situation) -> Recommendation | None:
         rows = rows[np.argsort(-beyond[rows], kind="stable")].tolist()
         labels = listed((f"{s.name(c)} {beyond[c]:,}" for c in rows), len(rows))
         why.append(
-            f"Repeats alone do not bring every class to the square root of the counts: at {MAX_REPEAT} showings an image, these take more labels"
-            f" first: {labels}."
+            f"Repeats alone do not bring every class to the square root of the counts: at {MAX_REPEAT} showings an image, these take more"
+            f" labels first: {labels}."
         )
     if len(unused):
         told = named(s, unused.tolist())
