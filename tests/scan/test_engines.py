@@ -184,7 +184,8 @@ def test_ctrl_c_leaves_no_process_and_keeps_what_was_found(tmp_path: Path) -> No
         tmp_path / "data", {f"{i:04}.png": data for i, data in enumerate([encoded(photo(seed, 900, 700), "PNG") for seed in range(6)] * 20)}
     )
     script = (
-        "import sys, time\nfrom dataset_doctor.formats import read\nfrom dataset_doctor.scan import scan\n"
+        # Python takes Ctrl-C for an exception only where the shell above it did not put it in the background.
+        "import signal, sys, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\nfrom dataset_doctor.formats import read\nfrom dataset_doctor.scan import scan\n"
         # A busy machine may deliver the signal late: the scan waits for it.
         "def progress(what, done, total):\n    print(done, flush=True)\n    0 < done < total and len(sys.argv) > 2 and time.sleep(30)\n"
         "try:\n    scan(read(sys.argv[1], format='folder'), workers=1, progress=progress)\n"
