@@ -140,7 +140,7 @@ _EXAMPLES = ("cifar_resnet20", "resnet18", "mobilenet_v3_small", "efficientnet_b
 def default_model(size: int, device: str) -> str:
     """Choose a small model for a picture's side and a device."""
     if size <= TINY_SIDE:
-        return "cifar_resnet8" if device == "cpu" else "cifar_resnet32"
+        return "small_cnn" if device == "cpu" else "cifar_resnet32"
     return "mobilenet_v3_small" if device == "cpu" else "resnet18"
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.formats import read
+from dataset_doctor.pixels import FileState
 from dataset_doctor.scan import scan
 from dataset_doctor.verify.augmentation import PRESETS, Augmentation, augment
 from dataset_doctor.verify.pictures import choose, load
@@ -135,8 +136,8 @@ def test_mean_and_spread_are_those_of_the_training_split(tmp_path: Path) -> None
 def test_damaged_and_missing_files_are_left_out_and_named(tmp_path: Path) -> None:
     """One file that a scan found broken, and one that breaks between scan and training."""
     dataset = read(write_folders(tmp_path, {"train": (4, 3), "val": (2, 2), "test": (2, 2)}, side=16))
-    (tmp_path / "train" / "a" / "train0000.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     pixels = scan(dataset)
+    pixels.state[dataset.images.file_name == "train/a/train0000.png"] = FileState.TRUNCATED
     (tmp_path / "train" / "b" / "train1000.png").write_bytes(b"broken since")
 
     data = load(dataset, choose(dataset), 16, pixels=pixels)
@@ -174,6 +175,32 @@ def test_flips_and_whole_shifts_move_pixels_without_blur() -> None:
     assert torch.allclose(shifted.amax(dim=(1, 2, 3)), torch.ones(64), atol=1e-5)
     places = shifted[:, 0].flatten(1).argmax(dim=1)
     assert set((places // 8).tolist()) == {1, 2, 3, 4, 5} and set((places % 8).tolist()) == {0, 1, 2, 3, 4}
+
+
+def test_upside_down_moves_rows_alone() -> None:
+    """The bright pixel stays in its column, and is in its row or the opposite one."""
+    batch = torch.zeros(64, 3, 8, 8)
+    batch[:, :, 1, 2] = 1
+    torch.manual_seed(0)
+    turned = augment(batch, Augmentation("", flip_vertical=True))[:, 0]
+
+    assert turned[:, 1, 2].sum() + turned[:, 6, 2].sum() == pytest.approx(64, abs=1e-3)
+    assert 16 < float(turned[:, 6, 2].sum()) < 48
+
+
+def test_zoom_keeps_the_shape_and_turning_the_size() -> None:
+    """A white square on black: by up to a half larger or smaller, as high as wide; turned, its area and middle stay."""
+    batch = torch.zeros(32, 3, 32, 32)
+    batch[:, :, 12:20, 12:20] = 1
+    torch.manual_seed(0)
+    zoomed = augment(batch, Augmentation("", zoom=0.5))[:, 0]
+    turned = augment(batch, Augmentation("", degrees=45))[:, 0]
+    width, height = zoomed.amax(dim=1).sum(dim=1), zoomed.amax(dim=2).sum(dim=1)
+
+    assert torch.allclose(width, height, atol=0.01)
+    assert 3.5 < float(width.min()) < 6 and 10 < float(width.max()) < 12.5
+    assert torch.allclose(turned.sum(dim=(1, 2)), torch.full((32,), 64.0), atol=1.5)
+    assert float(turned.amax(dim=1).sum(dim=1).max()) > 10
 
 
 def test_quarter_turns_and_flips_give_all_eight_views() -> None:
