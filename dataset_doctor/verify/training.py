@@ -461,7 +461,7 @@ def _determinism(settings: Settings) -> Iterator[None]:
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(settings.deterministic, warn_only=True)
-    # No operation here reads memory that it has not written; filling it first takes a tenth of the time.
+    # No operation here reads memory that it has not written, so it need not be filled first.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not settings.deterministic
     try:

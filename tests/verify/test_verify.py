@@ -256,3 +256,15 @@ def test_without_torch_the_extra_is_named(things: Path) -> None:
 
     assert done.returncode == 2
     assert "pip install 'dataset-doctor-vision[train]'" in done.stderr
+
+
+def test_an_interrupted_command_says_how_to_go_on(things: Path) -> None:
+    """Exit 130 and nothing on stdout; what was finished is kept, as other tests show."""
+    code = (
+        "import sys, dataset_doctor.verify as package\nfrom dataset_doctor.cli.app import main\n"
+        "def stop(*_, **__): raise KeyboardInterrupt\npackage.verify = stop\nmain(sys.argv[1:])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "verify", str(things)], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (130, "")
+    assert "The same command goes on where this one stopped." in done.stderr
