@@ -16,6 +16,7 @@ from dataset_doctor.formats._capabilities import losses, unwritable
 from dataset_doctor.formats._files import Candidate, Progress, Tree, Unreadable, decode, join_trees, read_regular, silent, suffix, walk
 from dataset_doctor.formats._fingerprint import fingerprint
 from dataset_doctor.formats._manifest import stated, with_stated
+from dataset_doctor.formats._outlines import read_outlines
 from dataset_doctor.formats._stage import Materialize, Stage, check_place
 from dataset_doctor.formats._writing import Written, disk_bytes, write
 
@@ -29,6 +30,7 @@ __all__ = [
     "fingerprint",
     "losses",
     "read",
+    "read_outlines",
     "read_shapes",
     "recognise",
     "unwritable",

@@ -16,8 +16,8 @@ from dataset_doctor.errors import DoctorError
 from dataset_doctor.formats._coco_cut import BLOCK, cut
 from dataset_doctor.formats._coco_records import as_number
 from dataset_doctor.formats._files import Progress, Unreadable, reopened, silent
-from dataset_doctor.formats._outlines import Outlines
 from dataset_doctor.formats._polygon_text import polygon_numbers
+from dataset_doctor.outlines import Outlines
 
 _NULL = msgspec.Raw(b"null")
 

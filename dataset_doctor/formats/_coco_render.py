@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from dataset_doctor.dataset import Dataset, Flag, Geometry
 from dataset_doctor.formats._coco_cut import BLOCK, encoded
 from dataset_doctor.formats._files import Progress, silent
-from dataset_doctor.formats._outlines import Outlines, read_outlines
+from dataset_doctor.formats._outlines import read_outlines
 from dataset_doctor.geometry import Boxes
+from dataset_doctor.outlines import Outlines
 
 DECIMALS = 3
 """Decimals of a coordinate in pixels: the error is at most half a thousandth of a pixel."""

@@ -1,49 +1,10 @@
-"""Outlines: polygons, masks and keypoints themselves, read from the label files when a dataset goes from one format to another.
-
-Reading a dataset keeps none of these numbers (see `Shapes`), since only writing another format needs them.
-"""
+"""Reading outlines from the label files of a dataset, when it goes from one format to another or pictures are made anew."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.formats._files import Progress, silent
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Outlines:
-    """The shapes of all annotations of a dataset, one after another; annotations without a shape have empty ranges.
-
-    points          float64 (m, 2): the vertices of all rings, in pixels of the image, 0-based
-    ring_start      int64 (rings + 1): where each ring begins in `points`; the last number is m
-    first_ring      int64 (annotations + 1): where the rings of each annotation begin; the last number is the number of rings
-    keypoints       float64 (k, 3): x, y in pixels and visibility (0, 1, 2) of all keypoints
-    first_keypoint  int64 (annotations + 1): where the keypoints of each annotation begin; the last number is k
-    masks           annotation row -> COCO's run lengths as they are written: {"size": [height, width], "counts": text or numbers}
-    """
-
-    points: NDArray[np.float64]
-    ring_start: NDArray[np.int64]
-    first_ring: NDArray[np.int64]
-    keypoints: NDArray[np.float64]
-    first_keypoint: NDArray[np.int64]
-    masks: dict[int, dict[str, Any]]
-
-    def rings(self, row: int) -> list[NDArray[np.float64]]:
-        """Give the rings of an annotation, each (points, 2)."""
-        first, last = self.first_ring[row], self.first_ring[row + 1]
-        return [self.points[self.ring_start[ring] : self.ring_start[ring + 1]] for ring in range(first, last)]
-
-
-def no_outlines(n: int) -> Outlines:
-    """Make outlines for `n` annotations that have none."""
-    none = np.zeros(n + 1, np.int64)
-    return Outlines(np.zeros((0, 2)), np.zeros(1, np.int64), none, np.zeros((0, 3)), none, {})
+from dataset_doctor.outlines import Outlines, no_outlines
 
 
 def read_outlines(dataset: Dataset, progress: Progress = silent) -> Outlines:

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Geometry
 from dataset_doctor.formats._files import Progress, Unreadable, reopened, silent
-from dataset_doctor.formats._outlines import Outlines, no_outlines
 from dataset_doctor.formats._yolo_rows import plain_lines
+from dataset_doctor.outlines import Outlines, no_outlines
 
 
 def outlines(dataset: Dataset, progress: Progress = silent) -> Outlines:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.formats._files import Progress, silent
-from dataset_doctor.formats._outlines import Outlines, read_outlines
+from dataset_doctor.formats._outlines import read_outlines
 from dataset_doctor.formats._run_lengths import MAX_RUN, Runs, unpack
 from dataset_doctor.geometry import Boxes
+from dataset_doctor.outlines import Outlines
 
 DECIMALS = 8
 MAX_MASK_PIXELS = 1 << 27

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import DoctorError, UsageError
-from dataset_doctor.formats import losses, read, unwritable, write
-from dataset_doctor.formats._outlines import read_outlines
+from dataset_doctor.formats import losses, read, read_outlines, unwritable, write
 from dataset_doctor.plan import make_plan
 from tests.conftest import FIXTURES
 from tests.consumers import consumed, needs, planted
