@@ -254,8 +254,11 @@ def refuse_leakage(dataset: Dataset, report: Report) -> None:
 def _divide(dataset: Dataset) -> str:
     import shlex
 
+    from dataset_doctor.audit import label_errors
+
     root = str(dataset.root)
-    return f"Divide it: dataset-doctor split {shlex.quote(root)} {shlex.quote(os.path.basename(root) + '-divided')}"
+    broken = " --allow-errors" if label_errors(dataset) else ""
+    return f"Divide it: dataset-doctor split {shlex.quote(root)} {shlex.quote(os.path.basename(root) + '-divided')}{broken}"
 
 
 def _refuse_classes(data: Data) -> None:

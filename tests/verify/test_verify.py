@@ -160,6 +160,19 @@ def test_without_a_test_split_it_refuses(things: Path, tmp_path: Path) -> None:
     assert f"dataset-doctor split {tmp_path / 'things'} things-divided" in error.hint
 
 
+def test_the_way_out_of_a_refusal_can_be_taken(boxes: Path, tmp_path: Path) -> None:
+    """The command to divide it allows for label errors where there are some, since it would be refused without."""
+    root = shutil.copytree(boxes, tmp_path / "boxes")
+    shutil.rmtree(root / "images" / "test")
+    shutil.rmtree(root / "labels" / "test")
+    (root / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [red, green]\n")
+    assert refused(root).hint.endswith("boxes-divided")
+
+    (root / "labels" / "train" / "train1.txt").write_text("0 .5 .5 0 .5\n")
+
+    assert refused(root).hint.endswith("boxes-divided --allow-errors")
+
+
 def test_with_leakage_it_refuses(things: Path, tmp_path: Path) -> None:
     """A training picture that lies in test too, as found by looking into the files."""
     shutil.copytree(things, tmp_path / "things")
