@@ -10,7 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from dataset_doctor.findings import plural
+from dataset_doctor.balance.targets import is_doubt
+from dataset_doctor.findings import listed, plural, shortened
 from dataset_doctor.plan import ClassChange, CurvePoint, Plan, SplitQuality
 from dataset_doctor.report import wording
 from dataset_doctor.report.page import COMMAND, QUIET, STRONG, Page, column, pad
@@ -53,10 +54,26 @@ def _verdict(page: Page, plan: Plan, written: bool) -> list[Text]:
     before, after = plan.imbalance_ratio.before, plan.imbalance_ratio.after
     if plan.command == "rebalance" and before is not None and after is not None:
         sentences.append(f"The largest class is {wording.number(before)} times the smallest before, {wording.number(after)} after.")
+        sentences += _without_doubtful(plan.classes)
     if plan.command == "rebalance" and plan.effective_sample_share < 0.995:
         sentences.append(f"Repeats make the epoch worth {plan.effective_sample_share:.0%} of the images before.")
     lines = [line for sentence in sentences for line in page.wrapped(sentence, page.width - len(said) - 3)]
     return [Text.assemble((f" {said if not at else ' ' * len(said)}  ", STRONG), line) for at, line in enumerate(lines)]
+
+
+def _without_doubtful(classes: Sequence[ClassChange]) -> list[str]:
+    """Tell the imbalance again without classes that no treatment aims at, such as "other" or "skip", where they hide what changes.
+
+    >>> _without_doubtful([ClassChange("a", 80, 80), ClassChange("b", 8, 40), ClassChange("skip", 1, 1)])
+    ['Without skip: 10 before, 2 after.']
+    """
+    doubtful = [row for row in classes if row.before and is_doubt(row.name)]
+    rest = [row for row in classes if row.before and row.after and not is_doubt(row.name)]
+    if not doubtful or len(rest) < 2:
+        return []
+    before, after = (max(counts) / min(counts) for counts in zip(*((row.before, row.after) for row in rest), strict=True))
+    names = listed((shortened(row.name) for row in doubtful), len(doubtful))
+    return [f"Without {names}: {wording.number(before)} before, {wording.number(after)} after."]
 
 
 def _images_told(plan: Plan) -> str:
