@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from dataset_doctor.dataset import Place
 from dataset_doctor.findings import Finding, Recommendation, Report
@@ -65,7 +66,7 @@ def code(data: str) -> str:
     return f"`{shown}`" if shown.strip() else '`""`'
 
 
-def _table(head: list[str], rows: list[list[str]], numbers_from: int) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int) -> str:
     """Write a table whose columns from `numbers_from` on are right-aligned."""
     rule = ["---" if at < numbers_from else "--:" for at in range(len(head))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
@@ -75,7 +76,7 @@ def _findings(report: Report, findings: list[Finding]) -> list[str]:
     if not findings:
         return []
     rows = [[f.severity.value, code(f.code), text(wording.said(f)), f"{f.count:,}"] for f in findings]
-    blocks = ["## Findings", _table(["severity", "code", "finding", "count"], rows, numbers_from=3)]
+    blocks = ["## Findings", table(["severity", "code", "finding", "count"], rows, numbers_from=3)]
     for finding in findings:
         places = [f"- {_place(place)}" for place in finding.locations[:_PLACES_SHOWN]]
         others = finding.locations_total - len(places)
@@ -131,7 +132,7 @@ def _classes(report: Report) -> list[str]:
         ]
         for row in sorted(tables.classes, key=lambda row: (-row.instances, row.index))[:_ROWS_SHOWN]
     ]
-    blocks = ["## Classes", _table(head, rows, numbers_from=2)]
+    blocks = ["## Classes", table(head, rows, numbers_from=2)]
     if len(tables.classes) > _ROWS_SHOWN:
         blocks.append(f"{len(tables.classes) - _ROWS_SHOWN:,} more classes with fewer instances: `-o classes.csv` lists all.")
     return blocks

@@ -8,16 +8,15 @@ from rich.console import Console
 from rich.text import Text
 
 from dataset_doctor.findings import plural
+from dataset_doctor.report import verdict_words as words
 from dataset_doctor.report.page import QUIET, STRONG, Page, column, pad
 from dataset_doctor.report.text import cells
 from dataset_doctor.report.wording import duration
-from dataset_doctor.verdict import ArmVerdict, Interval, Verdict
+from dataset_doctor.verdict import ArmVerdict, Verdict
 
 _NAME_CELLS, _CLASSES_SHOWN = 28, 12
+_METRICS = ("balanced_accuracy", "accuracy", "macro_f1", "map", "ap50", "ap75")
 _STYLE = {"helped": "bold green", "hurt": "bold red", "no evidence": "yellow", "cannot verify": QUIET}
-METRICS = {
-    "balanced_accuracy": "balanced accuracy", "accuracy": "accuracy", "macro_f1": "F1", "map": "mAP", "ap50": "AP50",
-}  # fmt: skip
 
 
 def show(verdict: Verdict, console: Console, *, name: str) -> None:
@@ -34,8 +33,7 @@ def show(verdict: Verdict, console: Console, *, name: str) -> None:
 
 
 def _head(page: Page, verdict: Verdict, name: str) -> list[Text]:
-    seeds = len(verdict.arms[0].seeds)
-    what = page.clean(f"  ·  verify, {verdict.task}  ·  {plural(seeds, 'seed')} × {verdict.steps:,} steps")
+    what = page.clean(f"  ·  {words.effort(verdict)}")
     title = page.shorten_left(Path(name).name or Path(name).resolve().name, max(page.width - 1 - cells(what), 12))
     return [Text.assemble(" ", (title, STRONG), page.shorten(what, page.width - 1 - cells(title)))]
 
@@ -43,31 +41,26 @@ def _head(page: Page, verdict: Verdict, name: str) -> list[Text]:
 def answers(page: Page, verdict: Verdict) -> list[Text]:
     """Say in a line an arm whether it helped, and by how much."""
     lines = []
-    treated = [arm for arm in verdict.arms if arm.verdict is not None]
+    treated = words.treated(verdict)
     name_cells = min(max((cells(page.clean(arm.name)) for arm in treated), default=0), _NAME_CELLS)
-    for arm in treated:
-        assert arm.verdict is not None and arm.difference is not None
+    gains = [words.points(arm.difference) for arm in treated if arm.difference is not None]
+    of = f" of {words.metric_name(verdict.metric)}"
+    fits = 1 + name_cells + 15 + max(map(len, gains), default=0) + cells(page.clean(of)) <= page.width
+    for arm, gain in zip(treated, gains, strict=True):
+        assert arm.verdict is not None
         label = pad(page.shorten(arm.name, name_cells), name_cells)
-        said = f"{_points(arm.difference)} of {METRICS.get(verdict.metric, verdict.metric)}"
-        lines.append(Text.assemble(f" {label}  ", (f"{arm.verdict:<11}", _STYLE[arm.verdict]), "  ", page.clean(said)))
+        said = page.shorten(gain + (of if fits else ""), page.width - 16 - name_cells)
+        lines.append(Text.assemble(f" {label}  ", (f"{arm.verdict:<11}", _STYLE[arm.verdict]), "  ", said))
     return lines
-
-
-def _points(interval: Interval) -> str:
-    """Write a difference of shares in points, with its interval.
-
-    >>> _points(Interval(0.021, 0.004, 0.038)), _points(Interval(-0.01, None, None))
-    ('+2.1 points (+0.4 to +3.8)', '-1.0 points')
-    """
-    mean = f"{interval.mean * 100:+.1f} points"
-    return mean if interval.low is None or interval.high is None else f"{mean} ({interval.low * 100:+.1f} to {interval.high * 100:+.1f})"
 
 
 def _arms(page: Page, verdict: Verdict) -> list[Text]:
     """Lay out the metrics and the cost of each arm."""
     arms = verdict.arms
-    names = [name for name in arms[0].metrics if name in METRICS] or list(arms[0].metrics)[:3]
-    figures = [column(METRICS.get(name, name), [_percent(arm.metrics.get(name)) for arm in arms]) for name in names]
+    names = [name for name in arms[0].metrics if name in _METRICS] or list(arms[0].metrics)[:3]
+    figures = [
+        column(words.metric_name(name), [words.percent(of.mean) if (of := arm.metrics.get(name)) else "" for arm in arms]) for name in names
+    ]
     if any(arm.cost.train_seconds for arm in arms):
         figures.append(column("training", [duration(arm.cost.train_seconds) for arm in arms]))
     if len({arm.cost.parameters for arm in arms}) > 1:
@@ -83,31 +76,31 @@ def _arms(page: Page, verdict: Verdict) -> list[Text]:
     return lines
 
 
-def _percent(interval: Interval | None) -> str:
-    return "" if interval is None else f"{interval.mean * 100:.1f} %"
-
-
 def _classes(page: Page, verdict: Verdict) -> list[Text]:
     """Name the classes that an arm helped or hurt."""
-    told = [(arm, c) for arm in verdict.arms for c in arm.classes if arm.verdict and c.verdict in ("helped", "hurt")]
+    told = words.told_apart(verdict)
     lines = []
     for arm, c in told[:_CLASSES_SHOWN]:
         assert c.difference is not None
         label = pad(page.shorten(arm.name, 20), min(max(cells(page.clean(a.name)) for a, _ in told), 20))
-        said = f"{c.name}: {_points(c.difference)}"
+        said = f"{c.name}: {words.points(c.difference)}"
         lines.append(
             Text.assemble(f" {label}  ", (f"{c.verdict:<11}", _STYLE[c.verdict]), "  ", page.shorten(said, page.width - cells(label) - 16))
         )
     if len(told) > _CLASSES_SHOWN:
-        lines.append(Text(page.clean(f" … {len(told) - _CLASSES_SHOWN:,} more with --json"), QUIET))
+        lines.append(Text(page.clean(f" … {len(told) - _CLASSES_SHOWN:,} more with -o verdict.html"), QUIET))
     return lines
 
 
 def _facts(page: Page, verdict: Verdict) -> list[Text]:
     intervals = [f"{verdict.confidence * 100:.0f} % intervals over seeds and test images"]
     if verdict.detectable_difference is not None:
-        intervals.append(f"a true difference below {verdict.detectable_difference * 100:.1f} points would mostly have been missed")
+        intervals.append(words.detectable(verdict).removesuffix(".").replace("A true", "a true"))
     rows = [
+        ("model", _said(words.model_choice(verdict))),
+        ("ensemble", _said(words.best_ensemble(verdict))),
+        ("more data", _said(words.more_data(verdict))),
+        ("tuned", words.best_parameters(verdict)),
         ("groups", [phrase for arm in verdict.arms for phrase in _groups(arm)]),
         ("unsure", _unsure(verdict.arms)),
         ("rests on", intervals),
@@ -117,11 +110,11 @@ def _facts(page: Page, verdict: Verdict) -> list[Text]:
 
 
 def _groups(arm: ArmVerdict) -> list[str]:
-    return [
-        f"{arm.name}, {name} classes: {group.verdict}"
-        + (f", {_points(group.difference)}" if group.verdict != "cannot verify" else " (too few test instances)")
-        for name, group in arm.groups.items()
-    ]
+    return [f"{arm.name}, {words.group_said(name, group)}" for name, group in arm.groups.items()]
+
+
+def _said(sentence: str) -> list[str]:
+    return [sentence.removesuffix(".")] if sentence else []
 
 
 def _unsure(arms: tuple[ArmVerdict, ...]) -> list[str]:

@@ -1,16 +1,18 @@
-"""A verdict as files: the documented JSON, and a table of classes."""
+"""A verdict as files: the documented JSON, a table of classes, a page, and a comment for a pull request."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from dataset_doctor.errors import UsageError, did_you_mean
 from dataset_doctor.report import check_file, put
 from dataset_doctor.report.csv import cell
+from dataset_doctor.report.html.verdict import verdict_page
 from dataset_doctor.report.json import document
+from dataset_doctor.report.verdict_markdown import verdict_markdown
 from dataset_doctor.verdict import Verdict
 
 
@@ -38,7 +40,13 @@ def _number(value: float | None) -> float | str:
     return "" if value is None else value
 
 
-FILES: dict[str, Callable[[Verdict], str]] = {".json": json_file, ".csv": csv_file}
+FILES: dict[str, Callable[[Verdict, Sequence[str]], str]] = {
+    ".json": lambda verdict, roots: json_file(verdict),
+    ".html": verdict_page,
+    ".md": lambda verdict, roots: verdict_markdown(verdict, roots[0]),
+    ".csv": lambda verdict, roots: csv_file(verdict),
+}
+"""How a verdict is written, by suffix: from the verdict, and the folders that its pictures may be read from, the dataset's first."""
 
 
 def check_targets(paths: Collection[Path]) -> None:
@@ -56,16 +64,18 @@ def check_targets(paths: Collection[Path]) -> None:
         check_file(path)
 
 
-def save(verdict: Verdict, path: Path, *, root: str) -> None:
+def save(verdict: Verdict, path: Path, *, root: str, images: str | None = None) -> None:
     """Write the verdict into a file, at once and whole; its suffix says in which form.
 
     Args:
         verdict: What `verify` gave.
         path: A suffix of `FILES`.
-        root: Folder of the dataset, whose own files are never overwritten.
+        root: Folder of the dataset, whose own files are never overwritten; the page shows pictures of it.
+        images: Folder of the images where that is another.
 
     Raises:
         UsageError, OutputRefused: as for `check_targets`; or the file is one of the dataset's own.
     """
     check_targets([path])
-    put(path, FILES[path.suffix.lower()](verdict).encode("utf-8"), root=root, what="a verdict")
+    roots = [root, *([images] if images else [])]
+    put(path, FILES[path.suffix.lower()](verdict, roots).encode("utf-8"), root=root, what="a verdict")

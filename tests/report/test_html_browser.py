@@ -6,10 +6,7 @@ It needs Chromium (`apt-get install chromium`); where there is none these tests 
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,90 +19,17 @@ from dataset_doctor.findings import Report, Severity
 from dataset_doctor.formats import read
 from dataset_doctor.report import render
 from dataset_doctor.statistics import Pair
+from tests.report.browser import ATTACKS, CONTRAST, DESKTOP, PHONE, Opened, overflow, texts, watched
 from tests.report.reports import REPORTS, make_bccd, make_finding, make_hostile, make_long_tail, make_report
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-SWITCHES = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-PHONE, DESKTOP = (375, 740), (1200, 900)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Give one Chromium with an empty profile."""
-    if CHROMIUM is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("Chromium is not installed: apt-get install chromium")
-        pytest.skip("needs Chromium: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # Playwright starts it on a new, empty --user-data-dir.
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield running
-        running.close()
-
-
-@dataclass
-class Opened:
-    """A report in the browser, and what went wrong there."""
-
-    page: Any
-    trouble: list[str] = field(default_factory=list)
-
 
 Open = Callable[..., Opened]
 
 
 @pytest.fixture
 def open_report(browser: Any, tmp_path: Path) -> Iterator[Open]:
-    """Open reports; afterwards nothing may have been logged, asked for over any network, or run that is not ours."""
-    opened: list[Opened] = []
-    contexts = []
-
-    def opener(report: Report, size: tuple[int, int] = DESKTOP, **options: Any) -> Opened:
-        file = tmp_path / f"report{len(opened)}.html"
-        file.write_text(render(report, ".html"), encoding="utf-8")
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
-        context.set_default_timeout(10_000)
-        contexts.append(context)
-        one = Opened(context.new_page())
-        one.page.on("console", lambda message: one.trouble.append(message.text))
-        one.page.on("pageerror", lambda error: one.trouble.append(str(error)))
-        one.page.on("dialog", lambda dialog: (one.trouble.append(dialog.message), dialog.dismiss()))
-        one.page.on("request", lambda request: one.trouble.append(request.url) if not allowed(request.url, file) else None)
-        one.page.goto(file.as_uri())
-        opened.append(one)
-        return one
-
-    yield opener
-    for context in contexts:
-        context.close()
-    assert [one.trouble for one in opened] == [[] for _ in opened]
-
-
-def allowed(url: str, file: Path) -> bool:
-    return url.startswith("data:image/jpeg;") or url.partition("#")[0] == file.as_uri()
-
-
-def overflow(page: Any) -> list[str]:
-    """Name the elements that reach beyond the page and are not inside something that scrolls by itself."""
-    found: list[str] = page.evaluate(
-        """() => {
-          const inside = (node) => node.closest('.scroll, nav ul, .hide, .skip, svg svg');
-          const wide = [...document.querySelectorAll('body *')].filter((node) => !inside(node) && node.getBoundingClientRect().right > innerWidth + 0.5);
-          const page = document.documentElement.scrollWidth > innerWidth ? ['the page'] : [];
-          return page.concat(wide.map((node) => node.tagName + '.' + (node.getAttribute('class') || '') + ' ' + node.textContent.slice(0, 40)));
-        }"""
-    )
-    return found
-
-
-def texts(page: Any, selector: str) -> list[str]:
-    found: list[str] = page.locator(selector).all_inner_texts()
-    return found
+    """Open reports in a watched browser."""
+    with watched(browser, tmp_path) as opener:
+        yield lambda report, *size, **options: opener(render(report, ".html"), *size, **options)
 
 
 def rich() -> Report:
@@ -367,12 +291,6 @@ def test_duplicates_lie_side_by_side(open_report: Open, tmp_path: Path) -> None:
 
 # Hostile, dark, printed, large --------------------------------------------------------------------------------------
 
-ATTACKS = (
-    "<img src=x onerror=alert(1)>", "</script><script>alert(2)</script>", "<!--<script>", "\"><svg onload=alert(3)>", "'onfocus='alert(4)' autofocus='",
-    "javascript:alert(5)", "<style>*{display:none}</style>", "<base href=//evil.example>", "<meta http-equiv=refresh content=0;url=//evil.example>",
-    "]]>", "\u2028alert(6)", "\u202egnp.exe", "\x1b[31m", "__proto__", "constructor", "{{7*7}}", "&lt;b&gt;", "\ud800",
-)  # fmt: skip
-
 
 def test_hostile_names_are_text(open_report: Open) -> None:
     """Markup in every place where text of a dataset is shown stays text: no element of it exists, nothing ran, nothing was loaded."""
@@ -434,17 +352,6 @@ def test_script_from_elsewhere_would_not_run(open_report: Open) -> None:
     assert opened.trouble and all("Content Security Policy" in text or "evil.example" in text for text in opened.trouble)
     assert any("img-src" in text for text in opened.trouble)
     opened.trouble.clear()
-
-
-CONTRAST = """() => {
-  const channel = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-  const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-  const ground = (node) => { for (let n = node; n; n = n.parentElement) { const c = parse(getComputedStyle(n).backgroundColor); if (c[3] !== 0) return c; } };
-  const nodes = [...document.querySelectorAll('p, dt, dd, td, th, h1, h2, h3, a, button, summary, .badge, li')].filter((n) => n.innerText && n.offsetParent && !n.closest('.hide, .skip'));
-  return nodes.map((n) => { const a = light(parse(getComputedStyle(n).color)), b = light(ground(n)); return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), n.tagName + ' ' + n.innerText.slice(0, 30)]; })
-    .filter(([ratio]) => ratio < 4.5);
-}"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -9,51 +9,23 @@ What shaped it:
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from html import escape
-from importlib.resources import files
 from typing import Any
 
 from dataset_doctor.findings import Report
 from dataset_doctor.report.html._content import content
+from dataset_doctor.report.html._document import document
 
 _JSON_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
-
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def html(report: Report) -> str:
     """Write the report as a page; pictures are read from where the dataset was audited, and left out where they are not there any more."""
     shown = content(report)
-    style, script = (files(__package__).joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    policy = f"{_POLICY}; script-src 'sha256-{digest}'"
     data = json.dumps(shown, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_JSON_ESCAPES)
-    return "\n".join(
-        [
-            "<!doctype html>",
-            "<!-- dataset-doctor report -->",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="referrer" content="no-referrer">',
-            '<meta name="color-scheme" content="light dark">',
-            f"<title>{escape(shown['name'])} · dataset-doctor</title>",
-            f"<style>\n{style}</style>",
-            "</head>",
-            "<body>",
-            *_without_script(shown),
-            f'<script type="application/json" id="data">{data}</script>',
-            f"<script>{script}</script>",
-            "</body>",
-            "</html>",
-            "",
-        ]
-    )
+    body = [*_without_script(shown), f'<script type="application/json" id="data">{data}</script>']
+    return document("report", shown["name"], body, styles=("page.css",), script="page.js")
 
 
 def _without_script(shown: dict[str, Any]) -> list[str]:

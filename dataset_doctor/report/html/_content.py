@@ -15,8 +15,11 @@ from dataset_doctor.checks import CHECKS
 from dataset_doctor.dataset import Place
 from dataset_doctor.findings import POLICIES, Finding, Policy, Recommendation, Report, plural, screening
 from dataset_doctor.report import wording
+from dataset_doctor.report.html._markup import NAME
+from dataset_doctor.report.html._markup import name as _name
+from dataset_doctor.report.html._markup import text as _text
 from dataset_doctor.report.html._pictures import A_FINDING, Thumbnail, choose, is_picture, thumbnails
-from dataset_doctor.report.text import printable, shorten
+from dataset_doctor.report.text import printable
 from dataset_doctor.statistics import Boxes, ClassRow, Resolution, SplitRow
 
 DUPLICATES = ("image-duplicate", "image-near-duplicate", "split-leakage", "duplicate-label-conflict")
@@ -25,9 +28,6 @@ DUPLICATES = ("image-duplicate", "image-near-duplicate", "split-leakage", "dupli
 PLACES, GROUPS, CLASSES, SPLITS, CHANGES, MATRIX = 1000, 12, 10_000, 8, 10, 12
 """What the page lists at most: places of a finding and groups of pictures, classes, splits side by side, changes of a recommendation,
 classes of the matrix."""
-
-_NAME, _SENTENCE = 160, 1200
-"""Cells that a name, and a sentence, may take."""
 
 _GROUP = re.compile(r"\bgroup (\d+)", re.IGNORECASE)
 _LABELLED = re.compile(r"\*\*(.+?)\.?\*\*\s*(.*)", re.DOTALL)
@@ -60,16 +60,6 @@ def content(report: Report) -> dict[str, Any]:
         "facts": [[label, [_text(phrase) for phrase in phrases]] for label, phrases in wording.facts(report)],
         "made": _made(report),
     }
-
-
-def _text(data: str, cells: int = _SENTENCE) -> str:
-    return shorten(printable(data), cells)
-
-
-def _name(data: str) -> str:
-    """Give a name as it is shown; one that would show nothing is quoted."""
-    shown = _text(data, _NAME)
-    return shown if shown.strip() else f'"{shown}"'
 
 
 def _figures(report: Report) -> list[list[str]]:
@@ -204,7 +194,7 @@ def _page(code: str) -> list[list[str]]:
 
 def _place(place: Place, state: str | None) -> list[str]:
     """Give what a place is called, what else is known of it, its split and how it stands against a baseline."""
-    notes = " · ".join(_text(note, _NAME) for note in wording.place_notes(place))
+    notes = " · ".join(_text(note, NAME) for note in wording.place_notes(place))
     return [_text(wording.place_name(place), 240), notes, _text(place.split or "", 60), state or ""]
 
 
@@ -218,7 +208,7 @@ def _strip(name: str, places: Iterable[Place], made: dict[str, Thumbnail], index
         notes += [_text(note, 60) for note in wording.place_notes(place)[:1]]
         if place.box is not None and name in made and len(boxes) < 20:
             boxes.append(_share(place.box, made[name]))
-    return {"picture": index.get(name), "name": _text(name, _NAME), "boxes": boxes, "note": ", ".join(dict.fromkeys(notes))[:120]}
+    return {"picture": index.get(name), "name": _text(name, NAME), "boxes": boxes, "note": ", ".join(dict.fromkeys(notes))[:120]}
 
 
 def _share(box: tuple[float, float, float, float], of: Thumbnail) -> list[float]:

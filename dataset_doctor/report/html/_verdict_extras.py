@@ -1,0 +1,171 @@
+"""What a comparison may bring besides its arms: which model is enough, what more data would bring, ensembles, tuned hyperparameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dataset_doctor.findings import plural
+from dataset_doctor.report import verdict_words as words
+from dataset_doctor.report.html._drawing import Line, Scale, difference, differences, lines_chart
+from dataset_doctor.report.html._markup import Child, Html, data, el, joined, name, text
+from dataset_doctor.report.html._verdict_parts import badge, chart, score, table
+from dataset_doctor.verdict import Verdict
+
+TRIALS = 10
+"""Trials of an arm that the page shows at most."""
+
+_STEPS = 40
+"""Pieces that a fitted curve is drawn in."""
+
+
+def models(verdict: Verdict, extras: Mapping[str, Any]) -> Child:
+    choice = extras.get("model_choice")
+    if not choice:
+        return None
+    first = (extras.get("settings") or {}).get("model")
+    models = [(arm, first if arm.verdict is None else arm.name.removeprefix("model:")) for arm in verdict.arms]
+    compared = [(arm, model) for arm, model in models if model and (arm.verdict is None or arm.name.startswith("model:"))]
+    rows: list[list[Child]] = []
+    for arm, model in sorted(compared, key=lambda one: one[0].cost.parameters):
+        said = [word for word, is_so in (
+            ("recommended", model == choice["recommended"]), ("best score", model == choice["best"]),
+            ("not shown to be worse than the best", model in choice["within_noise"] and model != choice["best"]),
+        ) if is_so]  # fmt: skip
+        metric = arm.metrics.get(verdict.metric)
+        rows.append(
+            [
+                data(model),
+                score(metric) if metric else "",
+                f"{arm.cost.parameters / 1e6:.2f} M",
+                words.bytes_said(arm.cost.model_bytes),
+                f"{arm.cost.latency_ms:.1f} ms",
+                ", ".join(said) or "worse",
+            ]
+        )
+    head = ["model", words.metric_name(verdict.metric), "parameters", "size", "one image", "compared"]
+    return el("div", el("h3", words.model_choice(verdict), class_="data"), table(head, rows, "Models", words_at=(0, 5)), class_="card")
+
+
+def learning_curve(verdict: Verdict, extras: Mapping[str, Any]) -> Child:
+    curve = extras.get("learning_curve")
+    if not curve or not curve.get("points"):
+        return None
+    points = [one for one in curve["points"] if one["scores"]]
+    means = [(float(one["images"]), sum(one["scores"]) / len(one["scores"])) for one in points]
+    dots = [(float(one["images"]), float(score), 0) for one in points for score in one["scores"]]
+    lines, bars = [Line("measured, mean over the seeds", means, 0)], []
+    fit, far = curve.get("fit"), (curve.get("forecast") or {}).get("images", 0)
+    if fit and means:
+        first, last = means[0][0], max(means[-1][0], float(far))
+        sizes = [first * (last / first) ** (at / _STEPS) for at in range(_STEPS + 1)]
+        lines.append(Line("fitted curve", [(n, 1 - (fit["a"] * n ** -fit["b"] + fit["c"])) for n in sizes], 1))
+    forecast = words.interval_of(curve.get("forecast"))
+    if forecast is not None and means:
+        at = float(curve["forecast"]["images"])
+        if not fit:
+            lines.append(Line("forecast", [means[-1], (at, forecast.mean)], 1))
+        bars.append((at, forecast, 1))
+    said = words.more_data(verdict)
+    rows: list[list[Child]] = [
+        [f"{one['images']:,}", f"{one['share'] * 100:.0f} %", ", ".join(words.percent(score) for score in one["scores"])] for one in points
+    ]
+    if forecast is not None:
+        rows.append([f"{curve['forecast']['images']:,}", "forecast", score(forecast)])
+    metric = words.metric_name(verdict.metric)
+    drawn = lines_chart(
+        lines, across="training images", up=metric, said=f"Chart: {said}", as_percent=True, dots=dots, bars=bars, from_zero=True
+    )
+    note = str(curve.get("said") or "") if curve.get("said") != said else ""
+    return chart(text(said), text(note), drawn, ["training images", "share", metric], rows)
+
+
+def ensembles(verdict: Verdict, extras: Mapping[str, Any]) -> Child:
+    found = extras.get("ensembles")
+    if not found:
+        return None
+    rivals = [one.get("against_best") or {} for one in found]
+    scale = differences([words.interval_of(one.get("difference")) for one in (*found, *rivals)])
+    metrics = [key for key in words.METRICS if any(key in one["metrics"] for one in found)][:4]
+    compared = any(one.get("difference") for one in found)
+    rows: list[list[Child]] = []
+    for one, rival in zip(found, rivals, strict=True):
+        made_of = el(
+            "details",
+            el("summary", plural(len(one["members"]), "member")),
+            el("p", ", ".join(name(str(m), 80) for m in one["members"]), class_="data"),
+            class_="more",
+        )
+        rows.append([
+            joined([data(str(one["name"])), made_of]), str(one["kind"]), *(words.percent(one["metrics"].get(key)) for key in metrics),
+            *([_told(one, scale)] if compared else []), *([_told(rival, scale)] if any(rivals) else []),
+        ])  # fmt: skip
+    head = ["ensemble", "kind", *map(words.metric_name, metrics)]
+    head += ["against the baseline"] if compared else []
+    head += [f"against {name(str(next(filter(None, rivals))['arm']), 60)}, the best arm"] if any(rivals) else []
+    by = (
+        "by its score on the validation split" if words.is_validated(verdict) else "by its score on the test split, so expect a little less"
+    )
+    return el(
+        "div",
+        el("h3", f"Best: {words.best_ensemble(verdict)}", class_="data"),
+        el("p", f"The best {by}. Differences are to single models.", class_="quiet small note"),
+        table(head, rows, "Ensembles", words_at=(0, 1, *range(2 + len(metrics), len(head)))),
+        class_="card",
+    )
+
+
+def _told(compared: Mapping[str, Any], scale: Scale) -> Html:
+    """Draw what an ensemble brings against single models of an arm, and say it."""
+    gap, word = words.interval_of(compared.get("difference")), compared.get("verdict")
+    drawn = el("div", difference(gap, word, scale), class_="small-drawing") if gap else None
+    return joined([drawn, words.points(gap, "") if gap else "", " ", badge(word) if word else None])
+
+
+def tuning(extras: Mapping[str, Any]) -> Child:
+    tuning = extras.get("tuning")
+    if not tuning or not tuning.get("arms"):
+        return None
+    return [
+        el(
+            "p",
+            f"{plural(tuning['trials'], 'trial')} an arm, {text(str(tuning['method']), 40)} search, judged on the validation split.",
+            class_="quiet small note",
+        ),
+        el("div", [_tuned(arm) for arm in tuning["arms"]], class_="pair"),
+    ]
+
+
+def _tuned(arm: Mapping[str, Any]) -> Html:
+    trials = sorted(arm.get("trials") or (), key=lambda one: (one.get("score") is None, -(one.get("score") or 0.0), one["number"]))
+    names = list(dict.fromkeys(key for one in trials for key in one["params"]))
+    rows = [
+        [
+            f"{one['number']}",
+            words.percent(one.get("score")) or str(one["state"]),
+            *(words.value(one["params"].get(key)) if key in one["params"] else "" for key in names),
+        ]
+        for one in trials[:TRIALS]
+    ]
+    shown = f"The best {TRIALS} of {len(trials)} trials" if len(trials) > TRIALS else plural(len(trials), "trial")
+    return el(
+        "article",
+        el("div", el("h3", data(str(arm["name"]))), el("span", words.percent(arm.get("score")), class_="push"), class_="row"),
+        el(
+            "dl",
+            [
+                (el("dt", text(str(key), 60)), el("dd", text(words.value(one)), class_="data"))
+                for key, one in (arm.get("best") or {}).items()
+            ],
+            class_="keys",
+        ),
+        el(
+            "details",
+            el("summary", shown),
+            table(["trial", "score", *names], rows, f"Trials of {name(str(arm['name']), 60)}"),
+            class_="more",
+        )
+        if rows
+        else None,
+        class_="card todo arm",
+    )
