@@ -100,12 +100,14 @@ def test_a_card_says_what_an_arm_brought_took_and_tests() -> None:
     slow = dataclasses.replace(make_arm("baseline").cost, train_seconds=24.8, peak_memory_bytes=3 << 30)
     arms = [make_arm("baseline"), make_arm("weights:sqrt", 0.05, addresses=("R2", "DD201"), notes=("Seed 1: halved.",), cost=slow)]
 
-    card = read(make_verdict(arms)).sections["arms"].partition("weights:sqrt")[2]
+    advice = {"R2": {"action": "focal_loss", "why": "<b>Rare</b> classes drown."}}
+
+    card = read(make_verdict(arms, extras={"recommendations": advice})).sections["arms"].partition("weights:sqrt")[2]
 
     assert "+5.0 points of balanced accuracy" in card and "95 % interval +3.0 to +7.0" in card
     assert "balanced accuracy55.0 % (53.0 to 57.0)" in card and "accuracy61.0 %" in card
     assert "training25 s, 2 × the baseline's" in card and "0.29 M, 1.1 MiB" in card and "memory, at most3.0 GiB" in card
-    assert "R2, a recommendation of the audit" in card
+    assert "R2 Focal loss. <b>Rare</b> classes drown." in card
     assert "DD201 class-imbalance. Datasets in which the most frequent class has at least ten times" in card
     assert "Seed 1: halved." in card
 

@@ -16,6 +16,8 @@ from dataset_doctor.verdict import ArmVerdict, ClassVerdict, GroupName, Verdict
 CLASS_ROWS = 1000
 """Rows of classes that the page shows at most, all arms together."""
 
+_WHY_CHARACTERS = 600
+
 _GROUPS: tuple[GroupName, ...] = ("rare", "common", "frequent")
 _RANK = {"hurt": 0, "helped": 1, "no evidence": 2, "cannot verify": 3}
 
@@ -52,7 +54,7 @@ def _card(verdict: Verdict, arm: ArmVerdict, baseline: ArmVerdict | None, scale:
             class_="keys",
         ),
         el("dl", [(el("dt", what), el("dd", said)) for what, said in _cost(arm, baseline)], class_="keys"),
-        _tests(arm.addresses),
+        _tests(arm.addresses, verdict.extras.get("recommendations", {})),
         el("ul", [el("li", text(note)) for note in arm.notes], class_="places quiet") if arm.notes else None,
         class_="card todo arm",
     )
@@ -77,8 +79,8 @@ def _cost(arm: ArmVerdict, baseline: ArmVerdict | None) -> list[tuple[str, str]]
     return rows
 
 
-def _tests(addresses: Sequence[str]) -> Html | None:
-    """Say which recommendations an arm tests, and the findings behind them in the words of `explain`."""
+def _tests(addresses: Sequence[str], advice: Mapping[str, Mapping[str, str]]) -> Html | None:
+    """Say which recommendations an arm tests, with their reasons, and the findings behind them in the words of `explain`."""
     if not addresses:
         return None
     checks = {check.code: check for check in CHECKS}
@@ -86,7 +88,9 @@ def _tests(addresses: Sequence[str]) -> Html | None:
     for code in addresses:
         check = checks.get(code)
         if check is None:
-            said.append(el("li", el("code", text(code, 40)), ", a recommendation of the audit"))
+            told = advice.get(code, {"action": "recommended by the audit", "why": ""})
+            action = told["action"].replace("_", " ").capitalize()
+            said.append(el("li", el("code", text(code, 40)), f" {action}. ", text(told["why"], _WHY_CHARACTERS)))
         else:
             flags = check.summary.removeprefix("Flag ")
             said.append(el("li", el("code", code), f" {check.name}. {flags[:1].upper()}{flags[1:]}"))
