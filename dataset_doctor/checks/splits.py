@@ -514,8 +514,9 @@ def copies_of_one_source(dataset: Dataset, facts: Facts) -> Found | None:
     if not _mentions(stems, (".rf.",)):
         return None
     groups: dict[tuple[str, bytes], list[int]] = defaultdict(list)
+    stated = dataset.images.is_repeat.tolist()
     for row, (stem, split) in enumerate(zip(stems, map(bytes, dataset.images.in_split), strict=True)):
-        if (source := _without_export(stem)) != stem:
+        if (source := _without_export(stem)) != stem and not stated[row]:
             groups[source, split].append(row)
     several = [rows for rows in groups.values() if len(rows) > 1]
     if not several:

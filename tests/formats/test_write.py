@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import dataset_doctor as dd
 from dataset_doctor.dataset import Dataset
@@ -547,6 +548,23 @@ def test_stated_repeats_are_no_findings(tmp_path: Path, source: str, target: str
     assert after <= before
     assert reports[1]["summary"]["images"] == dataset.n_images + 5
     assert reports[1]["summary"]["distinct_images"] == dataset.n_images
+
+
+def test_stated_repeats_of_exported_pictures_are_no_copies_of_a_source(tmp_path: Path) -> None:
+    """A repeat keeps the name that Roboflow gave its picture, and is no export of its own."""
+    root = tmp_path / "exported"
+    for kind in ("images", "labels"):
+        (root / kind / "train").mkdir(parents=True)
+    for at in range(6):
+        stem = f"IMG_{at}_jpg.rf.0a1b2c3d4e{at}"
+        Image.new("RGB", (64, 48), (40 * at, 90, 120)).save(root / "images/train" / f"{stem}.jpg")
+        (root / "labels/train" / f"{stem}.txt").write_text("0 .5 .5 .4 .4\n")
+    (root / "data.yaml").write_text("train: images/train\nnames: [dog]\n")
+    write(oversampled(read(root)), tmp_path / "out")
+
+    found = json.loads(run("audit", str(tmp_path / "out"), "--json", "--no-pixels").stdout)["findings"]
+
+    assert "copies-of-one-source" not in {finding["name"] for finding in found}
 
 
 def test_boxes_survive_the_tour_of_the_formats(tmp_path: Path, shared_data: Path) -> None:
