@@ -29,6 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.geometry import Boxes, overshoot
+from dataset_doctor.outlines import Outlines, join_outlines, take_outlines
+from dataset_doctor.recipes import Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -382,6 +384,41 @@ def no_annotations() -> Annotations:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """The images of a dataset that are no files yet: their pictures are made anew, and their labels are not those of any label file.
+
+    recipes   how the pictures are made
+    recipe    int32, one an image: row in `recipes`, -1 for an image that is a file
+    outlines  polygons, masks and keypoints of the annotations of made images
+    outline   int32, one an annotation: row in `outlines`, -1 for an annotation of an image that is a file
+    """
+
+    recipes: tuple[Recipe, ...]
+    recipe: NDArray[np.int32]
+    outlines: Outlines
+    outline: NDArray[np.int32]
+
+
+def take_made(made: Made | None, images: NDArray[Any], annotations: NDArray[Any]) -> Made | None:
+    """Take what is made among some images and annotations, by number or mask; None where nothing is.
+
+    Args:
+        made: Of the dataset they are taken from.
+        images: Its image rows that are taken.
+        annotations: Its annotation rows that are taken.
+    """
+    if made is None:
+        return None
+    recipe, outline = made.recipe[images], made.outline[annotations]
+    used, recipe[recipe >= 0] = np.unique(recipe[recipe >= 0], return_inverse=True)
+    if not len(used):
+        return None
+    outlines = take_outlines(made.outlines, outline[outline >= 0])
+    outline[outline >= 0] = np.arange(len(outlines))
+    return Made(tuple(made.recipes[row] for row in used.tolist()), recipe, outlines, outline)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Images, annotations and classes as columns, with what could not become one.
@@ -397,6 +434,8 @@ class Dataset:
     problems     what could not be read into the columns, in file order
     plan         the document of the plan that made it (contract: "dataset-doctor/plan"); None where none did
     origin       the dataset as it was read, where this one was selected from it or made by a plan; None for one as it was read
+    made         the images that a plan makes anew; None where all are files. Their annotations name the record that they come from, and
+                 until they are written their `file_name` leads to the picture that they are made from
     """
 
     root: Path
@@ -416,6 +455,7 @@ class Dataset:
     config_files: tuple[str, ...] = ()
     plan: Mapping[str, Any] | None = None
     origin: Dataset | None = None
+    made: Made | None = None
 
     def __post_init__(self) -> None:
         images, annotations = self.images, self.annotations
@@ -429,6 +469,9 @@ class Dataset:
             assert not len(column) or (column.min() >= 0 and column.max() < limit), "a row number out of range"
         assert not len(annotations) or (annotations.class_index.min() >= -1 and annotations.class_index.max() < len(self.classes))
         assert (images.label_state[annotations.image] == LabelState.LABELED).all()
+        if self.made is not None:
+            assert len(self.made.recipe) == len(images) and len(self.made.outline) == len(annotations)
+            assert np.array_equal(self.made.outline >= 0, self.made.recipe[annotations.image] >= 0), "made images and annotations differ"
 
     # Sizes and boxes ------------------------------------------------------------------------------------------------
 
@@ -450,11 +493,13 @@ class Dataset:
     @cached_property
     def boxes(self) -> Boxes:
         """Boxes (n, 4) as xyxy, float64, absolute pixels, 0-based and half-open."""
+        return self.annotations.corners + self.corner_shift if self.corner_shift.any() else self.annotations.corners
+
+    @property
+    def corner_shift(self) -> NDArray[np.float64]:
+        """What added to the corners as written (4,) gives `boxes`: 0 but for VOC, by how it counts pixels."""
         shift = {"1-based": [-1.0, -1.0, 0.0, 0.0], "unknown": [-1.0, -1.0, 0.0, 0.0], "0-based": [0.0, 0.0, 1.0, 1.0]}
-        if self.voc_origin in shift:
-            shifted: Boxes = self.annotations.corners + np.array(shift[self.voc_origin])
-            return shifted
-        return self.annotations.corners
+        return np.array(shift.get(self.voc_origin or "", [0.0] * 4))
 
     @cached_property
     def sizes(self) -> NDArray[np.float64]:
@@ -500,6 +545,11 @@ class Dataset:
         counts_in: NDArray[np.bool_] = self.images.in_split[self.annotations.image, split] & ((of_source == -1) | (of_source == split))
         return counts_in
 
+    @property
+    def is_made(self) -> NDArray[np.bool_]:
+        """Tell for each image whether its picture is made anew."""
+        return self.made.recipe >= 0 if self.made is not None else np.zeros(self.n_images, bool)
+
     # Algebra --------------------------------------------------------------------------------------------------------
 
     def select(self, rows: NDArray[Any]) -> Dataset:
@@ -514,14 +564,25 @@ class Dataset:
         per_image = start[rows + 1] - start[rows]
         first = np.cumsum(per_image) - per_image
         within = np.arange(per_image.sum()) - np.repeat(first, per_image)
-        annotations = take(self.annotations, order[np.repeat(start[rows], per_image) + within])
+        marks = order[np.repeat(start[rows], per_image) + within]
+        annotations = take(self.annotations, marks)
         new_image = np.repeat(np.arange(len(rows)), per_image).astype(np.int32)
         return dataclasses.replace(
             self,
             images=take(self.images, rows),
             annotations=dataclasses.replace(annotations, image=new_image),
             origin=self.origin or self,
+            made=take_made(self.made, rows, marks),
         )
+
+    def holding(self, annotations: NDArray[Any]) -> Dataset:
+        """Leave only some annotations; an image that loses all of its own stays labelled, since what it shows has not changed.
+
+        Args:
+            annotations: A Boolean mask over the annotations, or their row numbers.
+        """
+        made = take_made(self.made, np.arange(self.n_images), annotations)
+        return dataclasses.replace(self, annotations=take(self.annotations, annotations), made=made)
 
     # Views ----------------------------------------------------------------------------------------------------------
 
@@ -641,5 +702,29 @@ def concat(datasets: Sequence[Dataset]) -> Dataset:
         images=stack(images),
         annotations=stack(annotations),
         problems=tuple(problem for dataset in datasets for problem in dataset.problems),
+        made=_join_made(datasets),
         config_files=tuple(dict.fromkeys(name for dataset in datasets for name in dataset.config_files)),
     )
+
+
+def _join_made(datasets: Sequence[Dataset]) -> Made | None:
+    """Put what is made in several datasets one after another."""
+    if all(dataset.made is None for dataset in datasets):
+        return None
+    recipes: list[Recipe] = []
+    outlines: list[Outlines] = []
+    columns: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
+    n_outlines = 0
+    for dataset in datasets:
+        made = dataset.made
+        if made is None:
+            columns.append((np.full(dataset.n_images, -1, np.int32), np.full(dataset.n_annotations, -1, np.int32)))
+            continue
+        begins = ((made.recipe, len(recipes)), (made.outline, n_outlines))
+        recipe, outline = (np.where(column >= 0, column + begin, -1).astype(np.int32) for column, begin in begins)
+        columns.append((recipe, outline))
+        recipes += made.recipes
+        outlines.append(made.outlines)
+        n_outlines += len(made.outlines)
+    recipe, outline = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+    return Made(tuple(recipes), recipe, join_outlines(outlines), outline)

@@ -14,18 +14,23 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.dataset import Dataset, LabelState, Rows, take
+from dataset_doctor.dataset import Dataset, LabelState, Made, Rows, stack, take
+from dataset_doctor.errors import UsageError
+from dataset_doctor.geometry import Boxes
+from dataset_doctor.outlines import Outlines, take_outlines
+from dataset_doctor.recipes import Recipe
 
 Command = Literal["rebalance", "split", "convert"]
 
 
 @dataclass(frozen=True, slots=True)
 class ClassChange:
-    """Instances of a class in the split that changes."""
+    """Instances of a class in the split that changes; of a division, `in_splits` has them for each split of the result."""
 
     name: str
     before: int
     after: int
+    in_splits: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,26 @@ class SplitQuality:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class MadePictures:
+    """Images of a plan whose pictures are made anew, and all annotations that these have.
+
+    at        intp (m): their places in the plan's rows, rising
+    recipes   how each is made
+    owner     intp (n): for each annotation, which of the m pictures it is in
+    origin    intp (n): the annotation of the source that it comes from, of the same image or of another in the same split
+    boxes     float64 (n, 4): where it is in the picture made, as `Dataset.boxes`; NaN where the source's record has no box
+    outlines  its polygons, masks and keypoints there; without any of them where the source's record has none
+    """
+
+    at: Rows
+    recipes: tuple[Recipe, ...]
+    owner: Rows
+    origin: Rows
+    boxes: Boxes
+    outlines: Outlines
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """A treatment of one dataset, ready to be applied.
 
@@ -114,6 +139,7 @@ class Plan:
     loses                   what the target format cannot hold, one sentence each
     quality                 of a `split`: how alike the splits are, and how alike they would be if divided in other ways
     notes                   what a reader should know besides: classes that miss their target and why, one sentence each
+    made                    the images of the result that are no files yet; None where all are
     """
 
     command: Command
@@ -137,6 +163,7 @@ class Plan:
     loses: tuple[str, ...] = ()
     quality: tuple[SplitQuality, ...] = ()
     notes: tuple[str, ...] = ()
+    made: MadePictures | None = None
 
     def apply(self, dataset: Dataset) -> Dataset:
         """Give the dataset as the plan wants it; repeated images become rows of their own that share their `picture`.
@@ -149,11 +176,11 @@ class Plan:
         if len(self.left_out):
             kept = np.ones(dataset.n_annotations, bool)
             kept[self.left_out] = False
-            annotations = take(dataset.annotations, kept)
+            treated = dataset.holding(kept)
             state = images.label_state.copy()
-            emptied = np.setdiff1d(dataset.annotations.image[self.left_out], annotations.image)
+            emptied = np.setdiff1d(dataset.annotations.image[self.left_out], treated.annotations.image)
             state[emptied] = LabelState.BACKGROUND
-            treated = dataclasses.replace(dataset, annotations=annotations, images=dataclasses.replace(images, label_state=state))
+            treated = dataclasses.replace(treated, images=dataclasses.replace(images, label_state=state))
         treated = treated.select(self.rows)
         # A label file that serves one split serves any once images have moved; where they stay, a repeat takes the records of its own.
         stays = self.command != "split" and treated.splits == self.splits
@@ -161,16 +188,17 @@ class Plan:
         annotations = treated.annotations
         of_source = served[annotations.source]
         own = (of_source < 0) | self.in_split[annotations.image, of_source]
-        return dataclasses.replace(
+        treated = treated if own.all() else treated.holding(own)
+        treated = dataclasses.replace(
             treated,
             splits=self.splits,
             split_spelling=self.split_spelling,
             source_split=served,
             images=dataclasses.replace(treated.images, in_split=self.in_split),
-            annotations=annotations if own.all() else take(annotations, own),
             plan=self.to_dict(),
             origin=dataset.origin or dataset,
         )
+        return treated if self.made is None else _with_made(treated, dataset, self.made)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the plan as plain data, in the documented form (schema "dataset-doctor/plan", version 1)."""
@@ -188,7 +216,11 @@ class Plan:
             "method": self.method,
             "split": self.split,
             "seed": self.seed,
-            "classes": [plain(change) for change in self.classes],
+            "classes": [
+                {"name": change.name, "before": change.before, "after": change.after}
+                | ({"splits": dict(zip(self.splits, change.in_splits, strict=True))} if change.in_splits else {})
+                for change in self.classes
+            ],
             "splits": [
                 {"name": change.name, "images_before": change.images_before, "images_after": change.images_after}
                 for change in self.split_changes
@@ -220,6 +252,7 @@ def make_plan(
     left_out: Rows | None = None,
     certificate: Certificate | None = None,
     notes: Sequence[str] = (),
+    made: MadePictures | None = None,
 ) -> Plan:
     """Count what a choice of image rows brings.
 
@@ -236,7 +269,14 @@ def make_plan(
         left_out: Annotation rows that the result does not hold although their image stays.
         certificate: As there.
         notes: As there.
+        made: As there; each of its images is in `split` alone, and so are the images that its annotations come from. Annotations of
+            `left_out` are in none of them.
+
+    Raises:
+        UsageError: pictures are to be made of a dataset of which some are not made yet.
     """
+    if made is not None and dataset.made is not None:
+        raise UsageError("some pictures of this dataset are not made yet.", "Write it, and treat what was written.")
     rows = np.asarray(rows, np.intp)
     left_out = np.zeros(0, np.intp) if left_out is None else np.unique(left_out).astype(np.intp)
     new_splits = dataset.splits if splits is None else tuple(splits)
@@ -250,6 +290,14 @@ def make_plan(
     counted[left_out] = False
     left = _counts(dataset, counted) if len(left_out) else counts
     before, after = counts.T @ before_in.astype(np.int64), left.T @ repeats
+    if made is not None:
+        assert split is not None and (np.diff(made.at) > 0).all()
+        assert after_in[made.at].all() and (in_split[made.at].sum(axis=1) == 1).all(), "a made image in another split"
+        assert counted[made.origin].all(), "a record from elsewhere"
+        after = after - left.T @ np.bincount(rows[made.at], minlength=dataset.n_images) + _instances(dataset, made.origin)
+    # One row a class; of no columns where nothing is divided.
+    shares = in_split if command == "split" else in_split[:, :0]
+    in_splits = (left[rows].T @ shares.astype(np.int64)).tolist()
     kept = repeats[before_in]
     total, squares = int(kept.sum()), int((kept.astype(np.int64) ** 2).sum())
     gone = before_in & (repeats == 0)
@@ -263,7 +311,10 @@ def make_plan(
         splits=new_splits,
         split_spelling=spelling if split_spelling is None else tuple(split_spelling),
         left_out=left_out,
-        classes=tuple(ClassChange(name, int(b), int(a)) for name, b, a in zip(dataset.class_names, before, after, strict=True)),
+        classes=tuple(
+            ClassChange(name, int(b), int(a), tuple(divided))
+            for name, b, a, divided in zip(dataset.class_names, before, after, in_splits, strict=True)
+        ),
         split_changes=_split_changes(dataset, new_splits, in_split),
         epoch_images=int(after_in.sum()),
         distinct_images=int((repeats > 0).sum()),
@@ -272,12 +323,61 @@ def make_plan(
         dropped=Dropped(int(gone.sum()), int((counts.T @ gone.astype(np.int64)).sum()), len(left_out), _records(dataset, left_out)),
         certificate=certificate,
         notes=tuple(notes),
+        made=made,
     )
+
+
+def _with_made(treated: Dataset, dataset: Dataset, made: MadePictures) -> Dataset:
+    """Let images of a result be made anew, with their new sizes and annotations.
+
+    Args:
+        treated: The result, with all of these images as copies of the source's.
+        dataset: The source, which `made.origin` counts in.
+        made: What is made.
+    """
+    images = treated.images
+    recipe = np.full(len(images), -1, np.int32)
+    recipe[made.at] = np.arange(len(made.at))
+    stays = recipe[treated.annotations.image] < 0
+    kept = take(treated.annotations, stays)
+    new = take(dataset.annotations, made.origin)
+    corners = made.boxes - dataset.corner_shift
+    with np.errstate(invalid="ignore", divide="ignore"):
+        old_area, new_area = (((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])) for box in (new.corners, corners))
+        area = np.where(old_area > 0, new.area * (new_area / old_area), np.nan)
+    new = dataclasses.replace(new, image=made.at[made.owner].astype(np.int32), corners=corners, area=area)
+    annotations = stack([kept, new])
+    order = np.argsort(annotations.image, kind="stable")
+    outline = np.concatenate([np.full(len(kept), -1, np.int32), np.arange(len(new), dtype=np.int32)])[order]
+
+    sizes = np.array([(one.width, one.height) for one in made.recipes], np.int32)
+    columns = {name: getattr(images, name).copy() for name in ("width", "height", "file_width", "file_height", "label_state")}
+    for column, name in enumerate(("width", "height")):
+        declared = columns[name][made.at] > 0
+        columns[name][made.at[declared]] = sizes[declared, column]
+        columns[f"file_{name}"][made.at] = sizes[:, column]
+    state = columns["label_state"]
+    state[made.at[state[made.at] == LabelState.LABELED]] = LabelState.BACKGROUND
+    state[new.image] = LabelState.LABELED
+    rising = order[order >= len(kept)] - len(kept)
+    outline[outline >= 0] = np.arange(len(new))
+    return dataclasses.replace(
+        treated,
+        images=dataclasses.replace(images, **columns),
+        annotations=take(annotations, order),
+        made=Made(made.recipes, recipe, take_outlines(made.outlines, rising), outline),
+    )
+
+
+def _instances(dataset: Dataset, rows: Rows) -> NDArray[np.int64]:
+    """Count the instances of each class among some annotations, named once or more."""
+    classes = dataset.annotations.class_index[rows]
+    return np.bincount(classes[dataset.is_instance[rows] & (classes >= 0)], minlength=len(dataset.classes))
 
 
 def _counts(dataset: Dataset, counted: NDArray[np.bool_]) -> Any:
     """Count instances, images × classes, over some of the annotations."""
-    return dataset.counts() if counted.all() else dataclasses.replace(dataset, annotations=take(dataset.annotations, counted)).counts()
+    return dataset.counts() if counted.all() else dataset.holding(counted).counts()
 
 
 def _records(dataset: Dataset, rows: Rows) -> tuple[str, ...]:

@@ -6,13 +6,13 @@ Every figure follows the counting rules of the report format (docs/reference/rep
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.dataset import Dataset, Flag, LabelState, Problem, ProblemKind, take
+from dataset_doctor.dataset import Dataset, Flag, LabelState, Problem, ProblemKind
 from dataset_doctor.geometry import widths_heights
 
 if TYPE_CHECKING:
@@ -354,7 +354,7 @@ def _classes(dataset: Dataset, counts: sparse.csr_array[Any]) -> tuple[ClassRow,
 def _counts_of(dataset: Dataset, split: int) -> sparse.csr_array[Any]:
     """Count instances, images × classes, by the records of one split alone: an image in two splits may have other records in each."""
     chosen = dataset.annotations_in_split(split)
-    return replace(dataset, annotations=take(dataset.annotations, chosen)).counts()
+    return dataset.holding(chosen).counts()
 
 
 def _splits(dataset: Dataset) -> tuple[SplitRow, ...]:

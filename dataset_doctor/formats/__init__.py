@@ -17,6 +17,7 @@ from dataset_doctor.formats._files import Candidate, Progress, Tree, Unreadable,
 from dataset_doctor.formats._fingerprint import fingerprint
 from dataset_doctor.formats._manifest import stated, with_stated
 from dataset_doctor.formats._outlines import read_outlines
+from dataset_doctor.formats._pictures import read_picture, unalterable
 from dataset_doctor.formats._stage import Materialize, Stage, check_place
 from dataset_doctor.formats._writing import Written, disk_bytes, write
 
@@ -31,8 +32,10 @@ __all__ = [
     "losses",
     "read",
     "read_outlines",
+    "read_picture",
     "read_shapes",
     "recognise",
+    "unalterable",
     "unwritable",
     "write",
 ]

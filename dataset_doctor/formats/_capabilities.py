@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.dataset import Dataset, Flag, Flaw, FormatName, Geometry, LabelState, Problem, Rows, Shapes, take
+from dataset_doctor.dataset import Dataset, Flag, Flaw, FormatName, Geometry, LabelState, Problem, Rows, Shapes
 from dataset_doctor.findings import plural
 from dataset_doctor.formats._coco_shapes import shapes as coco_shapes
 from dataset_doctor.formats._coco_write import copied_files
@@ -49,12 +49,12 @@ def unwritable(dataset: Dataset, format: FormatName, progress: Progress = silent
     if "yolo" in (format, dataset.format):
         wrong |= np.isnan(dataset.annotation_sizes).any(axis=1)
     if format != "voc" and (measured := _shapes(dataset, format, progress)) is not None:
-        wrong |= _misshapen(dataset, measured)
+        wrong |= _misshapen(dataset, measured) & ~dataset.is_made[dataset.annotations.image]
     return np.flatnonzero(wrong)
 
 
 def _shapes(dataset: Dataset, format: FormatName, progress: Progress) -> Shapes | None:
-    """Measure the shapes that the format would hold; None where it would hold none."""
+    """Measure the shapes that the format would hold, as the label files give them; None where it would hold none."""
     shaped = dataset.annotations.geometry != Geometry.BOX
     if format == "yolo" and dataset.task == "detect":
         return None
@@ -95,14 +95,14 @@ def fitted(dataset: Dataset, format: FormatName) -> Dataset:
     if format in ("yolo", "voc"):
         dataset = _one_split_each(dataset)
         unread = _without_labels(dataset, format)
-    annotations, images = dataset.annotations, dataset.images
     if format in ("yolo", "voc") and not dataset.is_instance.all():
-        annotations = take(annotations, dataset.is_instance)
+        dataset = dataset.holding(dataset.is_instance)
+    annotations, images = dataset.annotations, dataset.images
     state = images.label_state.copy()
     state[state == LabelState.LABELED] = LabelState.BACKGROUND
     state[unread] = LabelState.UNLABELED
     state[annotations.image] = LabelState.LABELED
-    return dataclasses.replace(dataset, annotations=annotations, images=dataclasses.replace(images, label_state=state))
+    return dataclasses.replace(dataset, images=dataclasses.replace(images, label_state=state))
 
 
 def _without_labels(dataset: Dataset, format: FormatName) -> NDArray[np.bool_]:
@@ -145,13 +145,9 @@ def _one_split_each(dataset: Dataset) -> Dataset:
     in_split[only >= 0] = np.arange(len(dataset.splits)) == only[only >= 0, None]
     # They are not stated to be one picture: what was a leak between splits stays one.
     picture = np.where(only > 0, np.arange(len(rows)) + int(dataset.images.picture.max(initial=0)) + 1, taken.images.picture)
-    annotations = taken.annotations
-    of_source = dataset.source_split[annotations.source]
-    return dataclasses.replace(
-        taken,
-        images=dataclasses.replace(taken.images, in_split=in_split, picture=picture.astype(np.int32)),
-        annotations=take(annotations, (of_source < 0) | in_split[annotations.image, of_source]),
-    )
+    of_source = dataset.source_split[taken.annotations.source]
+    taken = taken.holding((of_source < 0) | in_split[taken.annotations.image, of_source])
+    return dataclasses.replace(taken, images=dataclasses.replace(taken.images, in_split=in_split, picture=picture.astype(np.int32)))
 
 
 def losses(dataset: Dataset, format: FormatName) -> tuple[str, ...]:

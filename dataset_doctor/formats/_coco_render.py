@@ -16,6 +16,7 @@ from dataset_doctor.dataset import Dataset, Flag, Geometry
 from dataset_doctor.formats._coco_cut import BLOCK, encoded
 from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.formats._outlines import read_outlines
+from dataset_doctor.formats._run_lengths import unpack
 from dataset_doctor.geometry import Boxes
 from dataset_doctor.outlines import Outlines
 
@@ -92,6 +93,45 @@ def _annotations(dataset: Dataset, outlines: Outlines, marks: NDArray[Any], ids:
             for record, carried in zip(records, annotations.has(flag)[marks].tolist(), strict=True):
                 record.setdefault("attributes", {})[name] = carried
     return records
+
+
+def made_changes(dataset: Dataset) -> dict[int, dict[str, bytes]]:
+    """Give what changes in the records of images of a COCO dataset that are made anew: box, area, shape and keypoints.
+
+    Returns:
+        Members of the record as JSON, by annotation row.
+    """
+    if dataset.made is None:
+        return {}
+    outlines, annotations = dataset.made.outlines, dataset.annotations
+    rows = np.flatnonzero(dataset.made.outline >= 0)
+    xywh = rounded_xywh(dataset.boxes[rows])
+    changes: dict[int, dict[str, bytes]] = {}
+    has_no_area = annotations.has(Flag.NO_AREA_KEY)
+    for row, at, box in zip(rows.tolist(), dataset.made.outline[rows].tolist(), plain(xywh), strict=True):
+        changed: dict[str, Any] = {"bbox": box} if np.isfinite(annotations.corners[row]).all() else {}
+        area = float(annotations.area[row])
+        rings = [ring for ring in outlines.rings(at) if len(ring) >= 3]
+        if rings:
+            changed["segmentation"] = [plain(np.round(ring, DECIMALS).ravel()) for ring in rings]
+            area = sum(map(_area, rings))
+        elif at in outlines.masks:
+            changed["segmentation"] = outlines.masks[at]
+            area = _mask_area(outlines.masks[at])
+        if not has_no_area[row] and np.isfinite(area):
+            changed["area"] = plain(np.round(np.array([area]), DECIMALS))[0]
+        points = outlines.keypoints[outlines.first_keypoint[at] : outlines.first_keypoint[at + 1]]
+        if len(points):
+            changed["keypoints"] = plain(np.round(points, DECIMALS).ravel())
+            changed["num_keypoints"] = int(np.count_nonzero(points[:, 2] > 0))
+        changes[row] = {key: encoded(value) for key, value in changed.items()}
+    return changes
+
+
+def _mask_area(mask: dict[str, Any]) -> float:
+    counts = mask["counts"]
+    lengths = unpack([counts.encode()]).lengths.tolist() if isinstance(counts, str) else counts
+    return float(sum(lengths[1::2]))
 
 
 def rounded_xywh(xyxy: Boxes) -> Boxes:

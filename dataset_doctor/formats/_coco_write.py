@@ -19,12 +19,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.dataset import NO_ID, Dataset
+from dataset_doctor.dataset import NO_ID, Class, Dataset
 from dataset_doctor.errors import DoctorError
 from dataset_doctor.formats._coco_cut import BLOCK, Cut, cut, edited, encoded, members_of, renumbered, runs
 from dataset_doctor.formats._coco_records import id_column, name_from_url
-from dataset_doctor.formats._coco_render import rendered
+from dataset_doctor.formats._coco_render import made_changes, rendered
 from dataset_doctor.formats._files import Progress, Tree, Unreadable, reopened, silent
+from dataset_doctor.formats._pictures import bring
 from dataset_doctor.formats._stage import Materialize, Stage, repeat_names
 from dataset_doctor.formats._targets import canonical_names, keeps_layout, split_folders
 
@@ -43,9 +44,9 @@ def write(dataset: Dataset, stage: Stage, *, materialize: Materialize = "copy", 
     """
     if keeps_layout(dataset, "coco"):
         names = _kept(dataset, stage, materialize, progress)
-        there = dict(zip(names, zip(dataset.images.file_name.tolist(), dataset.images.has_file.tolist(), strict=True), strict=True))
-        brought = [(source, name) for name, (source, has_file) in there.items() if has_file]
-        stage.place([source for source, _ in brought], [name for _, name in brought], materialize, progress)
+        row_of = {name: row for row, name in enumerate(names)}
+        there = {name: row for name, row in row_of.items() if dataset.images.has_file[row]}
+        bring(dataset, list(there.values()), list(there), stage, materialize, progress)
         return names
     folders = ["images" if dataset.splits == ("all",) else f"images/{folder}" for folder in split_folders(dataset)]
     listed = materialize == "list"
@@ -56,10 +57,8 @@ def write(dataset: Dataset, stage: Stage, *, materialize: Materialize = "copy", 
         stage.write(label_file, parts)
     rows, columns = np.nonzero(dataset.images.in_split)
     places = [bare[row] if listed else f"{folders[split]}/{bare[row]}" for row, split in zip(rows.tolist(), columns.tolist(), strict=True)]
-    brought = [
-        (dataset.images.file_name[row], place) for row, place in zip(rows.tolist(), places, strict=True) if dataset.images.has_file[row]
-    ]
-    stage.place([source for source, _ in brought], [place for _, place in brought], materialize, progress)
+    brought = [(row, place) for row, place in zip(rows.tolist(), places, strict=True) if dataset.images.has_file[row]]
+    bring(dataset, [row for row, _ in brought], [place for _, place in brought], stage, materialize, progress)
     first = np.unique(rows, return_index=True)[1]
     return [places[at] for at in first.tolist()]
 
@@ -89,7 +88,9 @@ def _kept(dataset: Dataset, stage: Stage, materialize: Materialize, progress: Pr
     """Write each label file under its own name; give the path of each image row."""
     images, annotations = dataset.images, dataset.annotations
     tree = reopened(dataset.root, dataset.sources)
-    again = _seen_before(images.source, images.position)
+    # What is made anew is added like a repeat, with ids of its own, even where the image it is made from does not stay.
+    again = _seen_before(images.source, images.position) | dataset.is_made
+    anew = made_changes(dataset)
     names = _names(dataset, again, materialize)
     changed = [row for row in range(len(dataset.sources)) if not _is_untouched(dataset, row)]
     files = {row: _opened(tree, dataset.sources[row]) for row in changed}
@@ -99,7 +100,9 @@ def _kept(dataset: Dataset, stage: Stage, materialize: Materialize, progress: Pr
     ]
     before = dataset.origin or dataset
     image_ids = _fresh(images.source_id, again, [before.images.source_id, id_column(extra_ids)])
-    of_repeat = again[annotations.image]
+    is_made = dataset.is_made
+    of_repeat, of_made = again[annotations.image], is_made[annotations.image]
+    opened = _Opened(dataset, tree, dict(files))
     annotation_ids = _fresh(annotations.source_id, of_repeat, [before.annotations.source_id])
     for source, name in enumerate(dataset.sources):
         progress(f"Writing {name}", source, len(dataset.sources))
@@ -116,20 +119,93 @@ def _kept(dataset: Dataset, stage: Stage, materialize: Materialize, progress: Pr
         for row in np.flatnonzero(here & again).tolist():
             index = int(images.position[row]) if own[row] else place_of.get(images.file_name[row])
             if index is not None:
-                entries.append(_entry(file, index, image_ids[row], images.file_name[row], names[row], name))
+                entry = _entry(file, index, image_ids[row], images.file_name[row], names[row], name)
+                entries.append(sized(entry, dataset, row) if is_made[row] else entry)
         kept_images = _rising(np.concatenate([images.position[stays], np.array([*others[source]], np.int64)]))
-        records = annotations.source == source
+        records = (annotations.source == source) & ~of_made
         _check(file, "annotations", name, annotations.position[records])
         kept = _rising(annotations.position[records & ~of_repeat])
-        repeated = np.flatnonzero(records & of_repeat)
+        repeated = np.flatnonzero(records & of_repeat & ~of_made)
         more = renumbered(
             file,
             annotations.position[repeated].astype(np.int64),
             (_picked(annotations.source_id, repeated), _picked(images.source_id, annotations.image[repeated])),
             ([annotation_ids[row] for row in repeated.tolist()], [image_ids[row] for row in annotations.image[repeated].tolist()]),
         )
-        stage.write(name, _pasted(file, {"images": (kept_images, iter(entries)), "annotations": (kept, more)}))
+        here_anew = np.flatnonzero(of_made & (images.source[annotations.image] == source))
+        new = _made_records(
+            dataset, opened, here_anew, [annotation_ids[row] for row in here_anew.tolist()], image_ids, anew, _category_ids(file)
+        )
+        stage.write(name, _pasted(file, {"images": (kept_images, iter(entries)), "annotations": (kept, itertools.chain(more, new))}))
     return names
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """Label files of the source by their row in `sources`, each opened when it is first needed."""
+
+    dataset: Dataset
+    tree: Tree
+    files: dict[int, Cut]
+
+    def file(self, source: int) -> Cut:
+        if source not in self.files:
+            self.files[source] = _opened(self.tree, self.dataset.sources[source])
+        return self.files[source]
+
+
+def _category_ids(file: Cut) -> dict[tuple[Any, Any], Any]:
+    """Give the ids of the categories of a file, by themselves and their names."""
+    members = [members_of(file.record("categories", row)) for row in range(len(file.arrays.get("categories", ())))]
+    pairs = [tuple(json.loads(one.get(key, b"null")) for key in ("id", "name")) for one in members]
+    return {(own_id, name): own_id for own_id, name in pairs if not isinstance(own_id, dict | list) and not isinstance(name, dict | list)}
+
+
+def _made_records(
+    dataset: Dataset,
+    opened: _Opened,
+    marks: NDArray[np.intp],
+    ids: list[Any],
+    image_ids: Any,
+    anew: dict[int, dict[str, bytes]],
+    categories: dict[tuple[Any, Any], Any],
+) -> Iterator[bytes]:
+    """Give the annotations of images that are made anew: the records they come from, with other boxes, shapes and ids.
+
+    Args:
+        dataset: What is written.
+        opened: The label files of the source.
+        marks: Annotation rows, all of made images.
+        ids: The id of each.
+        image_ids: The id of each image, by its row.
+        anew: What `made_changes` gives.
+        categories: The ids of the categories of the file that is written, by the id and name that they have in the source.
+    """
+    annotations = dataset.annotations
+    for row, own_id in zip(marks.tolist(), ids, strict=True):
+        file, position = opened.file(int(annotations.source[row])), int(annotations.position[row])
+        _check(file, "annotations", dataset.sources[annotations.source[row]], annotations.position[row : row + 1])
+        changes = {"image_id": encoded(image_ids[annotations.image[row]]), **anew[row]}
+        if own_id is not None:
+            changes["id"] = encoded(own_id)
+        number = int(annotations.class_index[row])
+        if number >= 0:
+            declared = dataset.classes[number]
+            category = _category_in(categories, declared, dataset.images.file_name[annotations.image[row]])
+            changes["category_id"] = encoded(category)
+        yield edited(file.record("annotations", position), changes)
+
+
+def _category_in(categories: dict[tuple[Any, Any], Any], declared: Class, image: str) -> Any:
+    """Give the id that a class has in a label file: of the same id and name, else of the same name."""
+    if (declared.id, declared.name) in categories:
+        return categories[declared.id, declared.name]
+    for (_, name), own_id in categories.items():
+        if name == declared.name:
+            return own_id
+    raise DoctorError(
+        f"{image} gets objects of the class {declared.name}, which its label file does not declare.", "Join the label files first: split."
+    )
 
 
 def _seen_before(*columns: NDArray[Any]) -> NDArray[np.bool_]:
@@ -151,10 +227,20 @@ def _names(dataset: Dataset, again: NDArray[np.bool_], materialize: Materialize)
     return written
 
 
+def sized(entry: bytes, dataset: Dataset, row: int) -> bytes:
+    """Give the entry of an image that is made anew its size, where it has another one."""
+    if dataset.made is None or dataset.made.recipe[row] < 0:
+        return entry
+    recipe = dataset.made.recipes[dataset.made.recipe[row]]
+    members = members_of(entry)
+    wanted = {"width": recipe.width, "height": recipe.height}
+    return edited(entry, {key: encoded(value) for key, value in wanted.items() if key in members and members[key] != encoded(value)})
+
+
 def _is_untouched(dataset: Dataset, source: int) -> bool:
     """Tell whether all records that a label file gave are still there, once and in the same split."""
     before = dataset.origin
-    if before is None:
+    if before is None or (dataset.is_made & (dataset.images.source == source)).any():
         return False
     positions = []
     for one in (before, dataset):
@@ -322,6 +408,8 @@ def _rearranged(dataset: Dataset, names: Sequence[str], progress: Progress) -> I
         _check(files[source], "images", name, images.position[images.source == source])
         _check(files[source], "annotations", name, annotations.position[annotations.source == source])
     categories = _united(files)
+    category_ids = _category_ids_united(files, categories)
+    opened, anew = _Opened(dataset, tree, dict(enumerate(files))), made_changes(dataset)
     before = dataset.origin or dataset
     known_images, known_marks = [before.images.source_id], [before.annotations.source_id]
     for split in range(len(dataset.splits)):
@@ -334,11 +422,20 @@ def _rearranged(dataset: Dataset, names: Sequence[str], progress: Progress) -> I
         known_marks.append(id_column([one for one in mark_ids if one is not None]))
         id_of = dict(zip(rows.tolist(), image_ids, strict=True))
         entries = (
-            _moved(files[images.source[row]].record("images", int(images.position[row])), names[row], new_id, new_id == own_id)
+            sized(
+                _moved(files[images.source[row]].record("images", int(images.position[row])), names[row], new_id, new_id == own_id),
+                dataset,
+                row,
+            )
             for row, own_id, new_id in zip(rows.tolist(), images.source_id[rows].tolist(), image_ids, strict=True)
         )
         used = sorted({*images.source[rows].tolist(), *annotations.source[marks].tolist()}) or [0]
-        records = _records(dataset, files, marks, mark_ids, id_of, categories)
+        of_made = dataset.is_made[annotations.image[marks]]
+        as_read, made_rows = np.flatnonzero(~of_made), np.flatnonzero(of_made)
+        records = itertools.chain(
+            _records(dataset, files, marks[as_read], [mark_ids[at] for at in as_read.tolist()], id_of, categories),
+            _made_records(dataset, opened, marks[made_rows], [mark_ids[at] for at in made_rows.tolist()], id_of, anew, category_ids),
+        )
         yield _composed([files[source] for source in used], entries, records, categories.records)
 
 
@@ -415,6 +512,16 @@ def _united(files: Sequence[Cut]) -> _Categories:
             if known[own_id, name] != own_id:
                 became.setdefault(source, {})[own_id] = known[own_id, name]
     return _Categories(records, became)
+
+
+def _category_ids_united(files: Sequence[Cut], categories: _Categories) -> dict[tuple[Any, Any], Any]:
+    """Give the ids that the categories of all files have once united, by the ids and names that they have there."""
+    found: dict[tuple[Any, Any], Any] = {}
+    for source, file in enumerate(files):
+        became = categories.became.get(source, {})
+        for key, own_id in _category_ids(file).items():
+            found.setdefault(key, became.get(own_id, own_id))
+    return found
 
 
 def _composed(

@@ -8,6 +8,7 @@ import numpy as np
 
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.formats._files import Progress, silent
+from dataset_doctor.formats._pictures import bring
 from dataset_doctor.formats._stage import Materialize, Stage
 from dataset_doctor.formats._targets import canonical_names, keeps_layout, kept_names, split_folders
 
@@ -27,7 +28,7 @@ def write(dataset: Dataset, stage: Stage, *, materialize: Materialize = "copy", 
     images, annotations = dataset.images, dataset.annotations
     if keeps_layout(dataset, "folder"):
         names = kept_names(dataset)
-        stage.place(images.file_name.tolist(), names, materialize, progress)
+        bring(dataset, range(len(names)), names, stage, materialize, progress)
         for folder in dataset.sources:
             stage.folder(folder)
         return names
@@ -37,7 +38,7 @@ def write(dataset: Dataset, stage: Stage, *, materialize: Materialize = "copy", 
     bare = canonical_names(dataset)
     rows, columns = np.nonzero(images.in_split)
     places = [f"{folders[split]}{class_of[row]}/{bare[row]}" for row, split in zip(rows.tolist(), columns.tolist(), strict=True)]
-    stage.place([images.file_name[row] for row in rows.tolist()], places, materialize, progress)
+    bring(dataset, rows.tolist(), places, stage, materialize, progress)
     for split in folders:
         for name in sorted({posixpath.basename(source) for source in dataset.sources}):
             stage.folder(f"{split}{name}")

@@ -59,10 +59,14 @@ def manifest(dataset: Dataset, names: Sequence[str], *, options: Mapping[str, An
     of_picture: dict[int, str] = {}
     times: Counter[int] = Counter()
     entries = []
-    for file, source, picture in zip(names, dataset.images.file_name.tolist(), dataset.images.picture.tolist(), strict=True):
+    recipes = dataset.made.recipes if dataset.made is not None else ()
+    transforms = [*(quoted(recipe.transform) for recipe in recipes), "null"]
+    of_row = dataset.made.recipe.tolist() if dataset.made is not None else [-1] * dataset.n_images
+    columns = (names, dataset.images.file_name.tolist(), dataset.images.picture.tolist(), of_row)
+    for file, source, picture, recipe in zip(*columns, strict=True):
         first, repeat = of_picture.setdefault(picture, source), times[picture]
         times[picture] += 1
-        entries.append(f'{{"file": {quoted(file)}, "source": {quoted(first)}, "repeat": {repeat}, "transform": null}}')
+        entries.append(f'{{"file": {quoted(file)}, "source": {quoted(first)}, "repeat": {repeat}, "transform": {transforms[recipe]}}}')
     return [*lines, ("\n" + ",\n".join(entries)).encode("ascii") if entries else b"", b"\n]}\n"]
 
 
@@ -73,6 +77,7 @@ class _Image(msgspec.Struct, gc=False):
     file: str
     source: str
     repeat: int = 0
+    transform: str | None = None
 
 
 class _Options(msgspec.Struct, gc=False):
@@ -95,11 +100,13 @@ class Stated:
 
     source_of  the file that each shows the picture of, by file
     times      how often a list may name a file, where that is more than once
+    altered    the files that show their picture altered, so that they may have another size
     in_lists   the images are not here; lists and records lead to where they are
     """
 
     source_of: dict[str, str]
     times: dict[str, int]
+    altered: frozenset[str]
     in_lists: bool
     _by_basename: dict[str, list[str]]
 
@@ -136,7 +143,8 @@ def _stated(tree: Tree) -> tuple[Stated | None, list[Problem]]:
     for file in times:
         by_basename.setdefault(posixpath.basename(file), []).append(file)
     source_of = {one.file: one.source for one in document.images}
-    return Stated(source_of, times, document.options.materialize == "list", by_basename), []
+    altered = frozenset(one.file for one in document.images if one.transform is not None)
+    return Stated(source_of, times, altered, document.options.materialize == "list", by_basename), []
 
 
 def _problem(text: str) -> Problem:
@@ -152,6 +160,7 @@ def with_stated(dataset: Dataset, told: Stated) -> Dataset:
     row_of = _first_rows([told.source_of.get(name) for name in names], names, images.in_split.argmax(axis=1).tolist())
     sizes = np.stack([images.file_width, images.file_height], axis=1)
     differ = (sizes != sizes[row_of]).any(axis=1) & (sizes > 0).all(axis=1) & (sizes[row_of] > 0).all(axis=1)
+    differ &= ~np.fromiter((name in told.altered for name in names), bool, len(names))
     row_of[differ] = np.flatnonzero(differ)
     problems = []
     if differ.any():

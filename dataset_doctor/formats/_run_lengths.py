@@ -1,4 +1,4 @@
-"""COCO's run-length masks, decoded as far as checking needs: many masks at once, and never to pixels.
+"""COCO's run-length masks, decoded as far as checking needs: many masks at once, and to pixels only where another mask is made of one.
 
 A mask is a list of run lengths, background first, counted down the columns. Its compressed form writes each number in base 32, lowest
 digit first, one character from "0" to "o" a digit: bit 0x20 says that more follow, bit 0x10 of the last is the sign; from the fourth
@@ -8,8 +8,9 @@ more than a few times its own size, since the pixels that the lengths add up to 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,67 @@ class Runs:
     lengths: NDArray[np.int64]
     counts: NDArray[np.int64]
     valid: NDArray[np.bool_]
+
+
+MAX_MASK_PIXELS = 1 << 27
+"""Largest mask that is made to pixels."""
+
+
+def pixels_of(mask: Mapping[str, Any]) -> NDArray[np.uint8] | None:
+    """Make a mask to pixels, 0 and 1.
+
+    Args:
+        mask: As COCO writes it: `size` height and width, `counts` text or numbers.
+
+    Returns:
+        uint8 (height, width); None where it cannot be decoded, or is too large.
+
+    >>> pixels_of({"size": [2, 3], "counts": [1, 3, 2]}).tolist()
+    [[0, 1, 0], [1, 1, 0]]
+    """
+    height, width = mask["size"]
+    counts = mask["counts"]
+    runs = unpack([counts.encode()]) if isinstance(counts, str) else _listed(counts)
+    lengths = runs.lengths
+    total = height * width
+    if not runs.valid.all() or not 0 < total <= MAX_MASK_PIXELS or (lengths < 0).any() or int(lengths.sum()) != total:
+        return None
+    return np.repeat((np.arange(len(lengths)) % 2).astype(np.uint8), lengths).reshape(width, height).T
+
+
+def mask_of(pixels: NDArray[np.uint8], *, as_text: bool) -> dict[str, Any]:
+    """Write pixels, 0 and 1, as a mask: with its counts as numbers, or as text as `unpack` reads it.
+
+    >>> mask_of(np.array([[0, 1, 0], [1, 1, 0]], np.uint8), as_text=True)
+    {'size': [2, 3], 'counts': '132'}
+    """
+    flat = pixels.T.ravel()
+    ends = np.flatnonzero(np.diff(flat)) + 1
+    begins = [0, 0] if len(flat) and flat[0] else [0]
+    lengths = np.diff(np.concatenate([begins, ends, [len(flat)]]).astype(np.int64))
+    size = [int(side) for side in pixels.shape]
+    if not as_text:
+        return {"size": size, "counts": lengths.tolist()}
+    differences = lengths.copy()
+    differences[3:] -= lengths[1:-2]
+    return {"size": size, "counts": "".join(map(_digits, differences.tolist()))}
+
+
+def _digits(number: int) -> str:
+    """Write a number in base 32, lowest digit first."""
+    text = ""
+    while True:
+        digit = number & 0x1F
+        number >>= 5
+        ends = number == (-1 if digit & 0x10 else 0)
+        text += chr(48 + (digit if ends else digit | 0x20))
+        if ends:
+            return text
+
+
+def _listed(counts: Sequence[int]) -> Runs:
+    lengths = np.array([count if -1 <= count <= MAX_RUN else -1 for count in counts], np.int64)
+    return Runs(lengths, np.array([len(lengths)]), np.array([len(lengths) > 0]))
 
 
 def unpack(texts: Sequence[bytes]) -> Runs:

@@ -44,6 +44,33 @@ def cut_xml(data: bytes, held: Set[int] | None, file_name: str | None, old_name:
     return _encode(raw.decode("utf-8", "surrogatepass"), text, data)
 
 
+def with_objects(data: bytes, objects: str, file_name: str, old_name: str, size: tuple[int, int]) -> bytes | None:
+    r"""Give a VOC file other objects, for a picture that is made from the one it describes; what else it says stays.
+
+    Args:
+        data: The file.
+        objects: The elements of the objects, each with a line end.
+        file_name: The name of the picture made.
+        old_name: The name that the image had.
+        size: Width and height of the picture made.
+
+    Returns:
+        The file; None where it is not well-formed.
+
+    >>> with_objects(b"<annotation>\n<size><width>4</width><height>3</height></size>\n<object/></annotation>\n", "<x/>\n", "b", "a", (3, 4))
+    b'<annotation>\n<size><width>3</width><height>4</height></size>\n<x/>\n</annotation>\n'
+    """
+    before, _ = decode_xml(data)
+    bare, _ = decode_xml(cut_xml(data, frozenset(), file_name, old_name))
+    if _places(bare.encode("utf-8", "surrogatepass"))[2]:
+        return None
+    head, end, tail = bare.rpartition("</annotation")
+    for tag, number in (("width", size[0]), ("height", size[1])):
+        head = re.sub(rf"(<size>(?:(?!</size>).)*?<{tag}>)[^<]*", rf"\g<1>{number}", head, count=1, flags=re.DOTALL)
+    head = re.sub(r"(<segmented>)[^<]*", r"\g<1>0", head)  # the masks of the source's picture do not fit
+    return _encode(f"{head.rstrip()}\n{objects}{end}{tail}", before, data)
+
+
 def _renamed(written: str, name: str, old_name: str) -> str:
     """Exchange the last component of a path as `<filename>` writes it; one that has no suffix gets none."""
     bare = written.strip()

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from dataset_doctor.dataset import Dataset, Flag, LabelState
 from dataset_doctor.errors import UsageError
 from dataset_doctor.formats._files import Progress, Unreadable, reopened, silent
+from dataset_doctor.formats._pictures import bring
 from dataset_doctor.formats._stage import Materialize, Stage, repeat_names
 from dataset_doctor.formats._targets import canonical_names, changed, keeps_layout, kept_names, treated
-from dataset_doctor.formats._voc_cut import cut_xml
+from dataset_doctor.formats._voc_cut import cut_xml, with_objects
 from dataset_doctor.formats._voc_sets import copy_lists, write_lists
 from dataset_doctor.formats._voc_xml import MAX_XML_BYTES, FileState, parse
 from dataset_doctor.geometry import Boxes
@@ -55,18 +56,20 @@ def write(dataset: Dataset, stage: Stage, *, materialize: Materialize = "copy", 
     kept = keeps_layout(dataset, "voc")
     names = kept_names(dataset) if kept else [f"{HOME}/JPEGImages/{name}" for name in canonical_names(dataset)]
     xmls = _xml_names(dataset, names, kept)
-    if dataset.format == "voc":
-        _copy_xml(dataset, names, xmls, stage, progress)
-    else:
+    is_rendered = dataset.is_made if dataset.format == "voc" else np.ones(len(images), bool)
+    if dataset.format != "voc":
         _check_class_names(dataset.class_names)
-        _render_xml(dataset, names, xmls, stage, progress)
+    for rows, write_xml in ((np.flatnonzero(~is_rendered), _copy_xml), (np.flatnonzero(is_rendered), _render_xml)):
+        if len(rows):
+            part = dataset if len(rows) == len(images) else dataset.select(rows)
+            write_xml(part, [names[row] for row in rows.tolist()], [xmls[row] for row in rows.tolist()], stage, progress)
     if kept:
         copy_lists(dataset, names, xmls, stage)
     else:
         write_lists(dataset, names, stage, HOME)
         _write_label_map(dataset, stage)
     there = np.flatnonzero(images.has_file).tolist()
-    stage.place([images.file_name[row] for row in there], [names[row] for row in there], materialize, progress)
+    bring(dataset, there, [names[row] for row in there], stage, materialize, progress)
     return names
 
 
@@ -76,7 +79,9 @@ def _xml_names(dataset: Dataset, names: Sequence[str], kept: bool) -> list[dict[
     if dataset.format != "voc":
         without = (images.label_state == LabelState.UNLABELED).tolist()
         return [{} if none else {-1: _beside(name)} for none, name in zip(without, names, strict=True)]
-    pairs = np.stack([annotations.image, annotations.source], axis=1).astype(np.int64)
+    # An image that is made anew has one file, whichever its records come from.
+    as_read = ~dataset.is_made[annotations.image]
+    pairs = np.stack([annotations.image[as_read], annotations.source[as_read]], axis=1).astype(np.int64)
     first = np.stack([np.arange(len(images)), images.source], axis=1)[images.source >= 0]
     pairs = np.unique(np.concatenate([first, pairs]), axis=0)
     result: list[dict[int, str]] = [{} for _ in names]
@@ -86,7 +91,7 @@ def _xml_names(dataset: Dataset, names: Sequence[str], kept: bool) -> list[dict[
             more = f"_{len(result[image]) + 1}" if image in taken else ""
             taken.add(image)
             result[image][source] = f"{_beside(names[image])[: -len('.xml')]}{more}.xml"
-        return result
+        return _with_new(dataset, names, result)
     again = repeat_names([dataset.sources[source][: -len(".xml")] for source in pairs[:, 1].tolist()])
     for (image, source), repeated in zip(pairs.tolist(), again, strict=True):
         xml = dataset.sources[source]
@@ -94,7 +99,15 @@ def _xml_names(dataset: Dataset, names: Sequence[str], kept: bool) -> list[dict[
             stem, old, new = (posixpath.splitext(posixpath.basename(path))[0] for path in (xml, images.file_name[image], names[image]))
             xml = posixpath.join(posixpath.dirname(xml), f"{new}.xml") if stem == old else f"{repeated}.xml"
         result[image][source] = xml
-    return result
+    return _with_new(dataset, names, result)
+
+
+def _with_new(dataset: Dataset, names: Sequence[str], xmls: list[dict[int, str]]) -> list[dict[int, str]]:
+    """Name a file for each image made anew that has none and holds objects: those were pasted in."""
+    labelled = dataset.images.label_state == LabelState.LABELED
+    for image in np.flatnonzero(dataset.is_made & labelled).tolist():
+        xmls[image] = xmls[image] or {-1: _beside(names[image])}
+    return xmls
 
 
 def _beside(name: str) -> str:
@@ -223,23 +236,36 @@ _SIZE = "\t<size>\n\t\t<width>{}</width>\n\t\t<height>{}</height>\n\t\t<depth>3<
 _OCCLUDED = "\t\t<occluded>1</occluded>\n"
 
 
+_DEVKIT = np.array([-1.0, -1.0, 0.0, 0.0])
+"""What is added to corners that are counted as the devkit's."""
+
+
 def _render_xml(dataset: Dataset, names: Sequence[str], xmls: Sequence[dict[int, str]], stage: Stage, progress: Progress) -> None:
-    """Write an XML file for each labelled or background image."""
+    """Write an XML file for each labelled or background image; for one made anew from a VOC image, its own with other objects."""
     annotations = dataset.annotations
     rows = np.argsort(annotations.image, kind="stable")
-    class_names = [_escaped(name) for name in dataset.class_names]
+    # A class that nobody declared keeps the name that its record has.
+    names_of = [
+        dataset.class_names[number] if number >= 0 else str(own)
+        for number, own in zip(annotations.class_index[rows].tolist(), annotations.class_id[rows].tolist(), strict=True)
+    ]
+    escapes = {name: _escaped(name) for name in set(names_of)}
     truncated, occluded, difficult = (annotations.has(flag)[rows].tolist() for flag in (Flag.TRUNCATED, Flag.OCCLUDED, Flag.DIFFICULT))
-    corners = whole_pixels(dataset.boxes[rows], dataset.annotation_sizes[rows]).tolist()
+    # The devkit counts from 1 and inclusively; images that are made for a VOC dataset do as the others in it.
+    counted_from = dataset.corner_shift if dataset.format == "voc" else _DEVKIT
+    corners = (whole_pixels(dataset.boxes[rows], dataset.annotation_sizes[rows]) + (_DEVKIT - counted_from).astype(np.int64)).tolist()
     objects = [
-        _OBJECT % (class_names[number], cut, _OCCLUDED if hidden else "", hard, *box)
-        for number, cut, hidden, hard, box in zip(
-            annotations.class_index[rows].tolist(), truncated, occluded, difficult, corners, strict=True
-        )
+        _OBJECT % (escapes[name], cut, _OCCLUDED if hidden else "", hard, *box)
+        for name, cut, hidden, hard, box in zip(names_of, truncated, occluded, difficult, corners, strict=True)
     ]
     stop = np.searchsorted(annotations.image[rows], np.arange(dataset.n_images), side="right").tolist()
     begin = 0
     for image, (of_image, end, (width, height)) in enumerate(zip(xmls, stop, dataset.sizes.tolist(), strict=True)):
-        for xml in of_image.values():
+        for source, xml in of_image.items():
+            own = "".join(objects[begin:end])
+            if source >= 0 and (text := _given(dataset, image, source, own, posixpath.basename(names[image]))) is not None:
+                stage.write(xml, text)
+                continue
             head = [
                 "<annotation>\n\t<folder>JPEGImages</folder>\n",
                 f"\t<filename>{_escaped(posixpath.basename(names[image]))}</filename>\n",
@@ -247,10 +273,21 @@ def _render_xml(dataset: Dataset, names: Sequence[str], xmls: Sequence[dict[int,
             if not np.isnan(width):
                 head.append(_SIZE.format(int(width), int(height)))
             head.append("\t<segmented>0</segmented>\n")
-            stage.write(xml, "".join([*head, *objects[begin:end], "</annotation>\n"]).encode())
+            stage.write(xml, "".join([*head, own, "</annotation>\n"]).encode())
         begin = end
         if image % 1024 == 0:
             progress("writing XML", image, len(xmls))
+
+
+def _given(dataset: Dataset, image: int, source: int, objects: str, name: str) -> bytes | None:
+    """Give the file that describes the picture which an image is made from, with other objects; None where it cannot be read."""
+    label, old = dataset.sources[source], posixpath.basename(dataset.images.file_name[image])
+    width, height = dataset.sizes[image].tolist()
+    try:
+        data = reopened(dataset.root, [label]).read_bytes(label, MAX_XML_BYTES)
+    except Unreadable:
+        return None
+    return with_objects(data, objects, name, old, (int(width), int(height)))
 
 
 def _escaped(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,8 +20,10 @@ from dataset_doctor.formats._capabilities import TITLES, fitted, losses, unwrita
 from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.formats._fingerprint import fingerprint
 from dataset_doctor.formats._manifest import NAME, manifest
+from dataset_doctor.formats._pictures import made_bytes
 from dataset_doctor.formats._stage import Materialize, Stage, check_place, staged
 from dataset_doctor.formats._targets import keeps_layout
+from dataset_doctor.formats._yolo_splits import listed_images
 
 MODES: tuple[Materialize, ...] = ("copy", "symlink", "hardlink", "list")
 
@@ -32,7 +35,7 @@ class Written:
     root        the folder, absolute
     files       how many files there are in it
     loses       what the format does not hold, one sentence each
-    disk_bytes  bytes of image files that were copied; label files do not count
+    disk_bytes  bytes of image files that were copied or made, as `disk_bytes` tells; label files do not count
     plan        the document of the plan, as the manifest has it; None where none was made
     """
 
@@ -62,7 +65,7 @@ def write(
         out: The folder to make; one that is there has to be empty.
         format: "coco", "voc", "yolo" or "folder"; by default the dataset's own.
         materialize: "copy" (sharing blocks where the file system can), "symlink" or "hardlink"; "list" brings no image: repeated records
-            in COCO, repeated lines in YOLO's lists.
+            in COCO, repeated lines in YOLO's lists. Pictures that are made anew become files in any case, and refuse "list".
         force: Replace a folder that holds something.
         options: How it was asked for, to be kept in the manifest.
         progress: Called with what is done, how much and how much in all.
@@ -73,6 +76,9 @@ def write(
         DoctorError: the source has changed, or what was written does not read back as it should; nothing was written.
     """
     target, mode = _chosen(dataset, format, materialize)
+    if mode == "list" and dataset.made is not None:
+        count = plural(int(dataset.is_made.sum()), "image is", "images are")
+        raise UsageError(f"{count} made anew, and a list brings no image.", "Use --materialize copy, symlink or hardlink.")
     check_place(out, dataset.root, force=force)
     if target != dataset.format and len(rows := unwritable(dataset, target, progress)):
         raise _refused(dataset, target, rows)
@@ -110,7 +116,9 @@ def _staged(
 
 
 def disk_bytes(dataset: Dataset, format: str | None = None, materialize: str = "copy") -> int:
-    """Add up the bytes of the image files that writing would copy, repeats included; links and lists copy none, label files do not count.
+    """Add up the bytes of the image files that writing would make, repeats included; links and lists make none, label files do not count.
+
+    Of pictures that are made anew some are encoded, and the others are guessed from these.
 
     Args:
         dataset: What is to be written, as a plan gives it.
@@ -118,10 +126,11 @@ def disk_bytes(dataset: Dataset, format: str | None = None, materialize: str = "
         materialize: As for `write`.
     """
     target, mode = _chosen(dataset, format, materialize)
+    treated = fitted(dataset, target)
+    images = treated.images
+    times = images.has_file * made_bytes(treated)
     if mode != "copy":
-        return 0
-    images = fitted(dataset, target).images
-    times = images.has_file.astype(np.int64)
+        times *= treated.is_made
     if target not in ("voc", "yolo") and not keeps_layout(dataset, target):
         times *= images.in_split.sum(axis=1)
     names: list[str] = images.file_name[times > 0].tolist()
@@ -131,7 +140,8 @@ def disk_bytes(dataset: Dataset, format: str | None = None, materialize: str = "
             size_of[name] = os.stat(os.path.join(dataset.root, name)).st_size  # noqa: PTH116 (several times faster than pathlib)
         except (OSError, ValueError):
             size_of[name] = 0
-    return sum(size_of[name] * count for name, count in zip(names, times[times > 0].tolist(), strict=True))
+    total: float = sum(size_of[name] * count for name, count in zip(names, times[times > 0].tolist(), strict=True))
+    return round(total)
 
 
 def _chosen(dataset: Dataset, format: str | None, materialize: str) -> tuple[FormatName, Materialize]:
@@ -187,10 +197,10 @@ def _read_back(dataset: Dataset, target: FormatName, mode: Materialize, stage: S
     from dataset_doctor.formats import read
 
     if target == "yolo" and mode == "list":
-        found = read(stage.root / "data.yaml", target, images=dataset.root, progress=progress)
+        # The labels are the source's own, which were just read.
+        wanted, got = _listed(dataset), listed_images(stage.root, stage.source)
     else:
-        found = read(stage.root, target, progress=progress)
-    wanted, got = _table(dataset, target), _table(found, target)
+        wanted, got = _table(dataset, target), _table(read(stage.root, target, progress=progress), target)
     for split in dict.fromkeys([*wanted, *got]):
         lines, written = wanted.get(split, {}), got.get(split, {})
         for what in {**lines, **written}:
@@ -200,6 +210,17 @@ def _read_back(dataset: Dataset, target: FormatName, mode: Materialize, stage: S
                     f"What was written does not read back: {is_there:,} {what} in the split {split}, not {should_be:,}.",
                     "Nothing was put in place. Class names given with --classes have to be in the labels first; else please report this.",
                 )
+
+
+def _listed(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Count, for each split, the lines of its list: of each image, and in all; and the classes by their place."""
+    images = dataset.images
+    table = {}
+    for column, split in enumerate(dataset.splits):
+        rows = np.flatnonzero(images.in_split[:, column])
+        lines = Counter(images.file_name[rows].tolist())
+        table[split] = {"images": len(rows), **{f"lines of {name}": times for name, times in lines.items()}}
+    return table | {"": {f"classes {at} {name}": 1 for at, name in enumerate(dataset.class_names)}}
 
 
 def _table(dataset: Dataset, target: FormatName) -> dict[str, dict[str, int]]:

@@ -10,6 +10,9 @@ from dataset_doctor.formats._files import Progress, Unreadable, reopened, silent
 from dataset_doctor.formats._yolo_rows import plain_lines
 from dataset_doctor.outlines import Outlines, no_outlines
 
+LOOKED_AT = 2000
+"""Rows from which the number of values a keypoint has is told."""
+
 
 def outlines(dataset: Dataset, progress: Progress = silent) -> Outlines:
     """Read the polygons, corners of oriented boxes and keypoints of the annotations; what cannot be read has none.
@@ -46,6 +49,16 @@ def outlines(dataset: Dataset, progress: Progress = silent) -> Outlines:
     first_keypoint[rows + 1] = placed
     ring_start = np.concatenate([[0], np.cumsum(vertices[vertices > 0])]).astype(np.int64)
     return Outlines(points, ring_start, np.cumsum(first_ring), keypoints, np.cumsum(first_keypoint), {})
+
+
+def keypoint_depth(dataset: Dataset) -> int:
+    """Tell how many numbers a keypoint of a YOLO dataset has: 2 or 3."""
+    source = dataset.origin or dataset
+    rows = np.flatnonzero(source.annotations.geometry == Geometry.POSE)[:LOOKED_AT]
+    if not len(rows):
+        return 3
+    numbers, length = _numbers(source, rows, silent)
+    return _depth(source, numbers, np.cumsum(length) - length, length, np.ones(len(rows), bool))
 
 
 def _within(counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Rendering YOLO label lines from records of other formats.
+"""Rendering YOLO label lines from records of other formats, and of images that are made anew.
 
 Numbers have `DECIMALS` decimals and never an exponent, which some readers refuse. Corners come back within 0.75 × 10^-DECIMALS of the
 image's side; and no box leaves the image by rounding, since some trainers refuse the whole image for it.
@@ -12,15 +12,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.dataset import Dataset
+from dataset_doctor.dataset import Dataset, Geometry
 from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.formats._outlines import read_outlines
-from dataset_doctor.formats._run_lengths import MAX_RUN, Runs, unpack
+from dataset_doctor.formats._run_lengths import pixels_of
+from dataset_doctor.formats._yolo_outlines import keypoint_depth
 from dataset_doctor.geometry import Boxes
 from dataset_doctor.outlines import Outlines
 
 DECIMALS = 8
-MAX_MASK_PIXELS = 1 << 27
 _UNIT = 10.0**-DECIMALS
 _NUMBER = f"%.{DECIMALS}f"
 
@@ -36,27 +36,38 @@ def render(dataset: Dataset, progress: Progress = silent) -> list[bytes]:
     """Make the text of the label file of each image; empty where an image holds nothing.
 
     Args:
-        dataset: Of another format, without crowd and ignored regions; its boxes are finite and their images' sizes known.
+        dataset: Of another format, or images of a YOLO dataset that are made anew; without crowd and ignored regions; its boxes are
+            finite and their images' sizes known.
         progress: Called with what is done, how much and how much in all.
     """
     annotations = dataset.annotations
     rows = np.argsort(annotations.image, kind="stable")
     task = task_of_target(dataset)
-    shares = dataset.boxes[rows] / np.tile(dataset.annotation_sizes[rows], 2)
-    numbers = annotations.class_index[rows].tolist()
-    if task == "detect":
-        values = np.column_stack([annotations.class_index[rows], normalised(shares)])
-        text = (f"%d{f' {_NUMBER}' * 4}\n" * len(rows)) % tuple(values.ravel().tolist())
-        lines: Sequence[str] = text.splitlines(keepends=True)
-    else:
-        outlines = read_outlines(dataset, progress)
+    shares = normalised(dataset.boxes[rows] / np.tile(dataset.annotation_sizes[rows], 2))
+    from_yolo = dataset.format == "yolo"
+    numbers = (annotations.class_id if from_yolo else annotations.class_index)[rows].tolist()
+    # Rows of a YOLO dataset stay of the kind that they are; from other formats all are of one kind.
+    is_box = annotations.geometry[rows] == Geometry.BOX if from_yolo else np.full(len(rows), task == "detect")
+    lines: Sequence[str] = _boxes(numbers, shares) if is_box.any() else [""] * len(rows)
+    if not is_box.all():
+        outlines, others = read_outlines(dataset, progress), np.flatnonzero(~is_box)
+        some, classes = rows[others], [numbers[at] for at in others.tolist()]
         if task == "pose":
-            lines = _poses(dataset, rows, numbers, normalised(shares), outlines)
+            drawn = _poses(dataset, some, classes, shares[others], outlines)
         else:
-            points = [_outline(dataset, outlines, row, box, task) for row, box in zip(rows.tolist(), dataset.boxes[rows], strict=True)]
-            lines = _outlined(numbers, points, dataset.annotation_sizes[rows])
+            points = [_outline(dataset, outlines, row, box, task) for row, box in zip(some.tolist(), dataset.boxes[some], strict=True)]
+            drawn = _outlined(classes, points, dataset.annotation_sizes[some])
+        lines = list(lines)
+        for at, line in zip(others.tolist(), drawn, strict=True):
+            lines[at] = line
     stop = np.searchsorted(annotations.image[rows], np.arange(dataset.n_images), side="right").tolist()
     return ["".join(lines[begin:end]).encode() for begin, end in zip([0, *stop[:-1]], stop, strict=True)]
+
+
+def _boxes(classes: Sequence[int], boxes: Boxes) -> Sequence[str]:
+    values = np.column_stack([classes, boxes])
+    text: str = (f"%d{f' {_NUMBER}' * 4}\n" * len(boxes)) % tuple(values.ravel().tolist())
+    return text.splitlines(keepends=True)
 
 
 def normalised(shares: Boxes) -> Boxes:
@@ -111,24 +122,14 @@ def _mask_rings(mask: dict[str, Any]) -> list[Points]:
     """Trace the outer contours of a mask, within 0.25 pixels of the edges of its pixels; none where it cannot be decoded."""
     import cv2
 
-    height, width = mask["size"]
-    counts = mask["counts"]
-    runs = unpack([counts.encode()]) if isinstance(counts, str) else _listed_runs(counts)
-    lengths = runs.lengths
-    total = height * width
-    if not runs.valid.all() or not 0 < total <= MAX_MASK_PIXELS or (lengths < 0).any() or int(lengths.sum()) != total:
+    pixels = pixels_of(mask)
+    if pixels is None:
         return []
-    pixels = np.repeat((np.arange(len(lengths)) % 2).astype(np.uint8), lengths).reshape(width, height).T
     # At twice the size the contour runs through the outermost quarters of pixels instead of through their centres.
     doubled = np.repeat(np.repeat(pixels, 2, axis=0), 2, axis=1)
     contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     rings = [(contour[:, 0, :].astype(np.float64) + 0.5) / 2 for contour in contours]
     return [ring for ring in rings if len(ring) >= 3]
-
-
-def _listed_runs(counts: Sequence[int]) -> Runs:
-    lengths = np.array([count if -1 <= count <= MAX_RUN else -1 for count in counts], np.int64)
-    return Runs(lengths, np.array([len(lengths)]), np.array([len(lengths) > 0]))
 
 
 def _outlined(classes: Sequence[int], points: Sequence[Points], sizes: NDArray[np.float64]) -> list[str]:
@@ -146,7 +147,8 @@ def _outlined(classes: Sequence[int], points: Sequence[Points], sizes: NDArray[n
 def _poses(dataset: Dataset, rows: NDArray[np.intp], classes: Sequence[int], boxes: Boxes, outlines: Outlines) -> list[str]:
     """Write rows of a class, a box and keypoints; a record without keypoints has none that is labelled."""
     first = outlines.first_keypoint
-    count = keypoints_of(dataset)
+    # A YOLO dataset need not say how many keypoints a row has.
+    count = keypoints_of(dataset) or int(np.diff(first).max(initial=0))
     keypoints = np.zeros((len(rows), count, 3))
     given = np.minimum((first[1:] - first[:-1])[rows], count)
     owner = np.repeat(np.arange(len(rows)), given)
@@ -154,8 +156,9 @@ def _poses(dataset: Dataset, rows: NDArray[np.intp], classes: Sequence[int], box
     keypoints[owner, within] = outlines.keypoints[first[rows][owner] + within]
     keypoints[keypoints[:, :, 2] == 0] = 0
     shares = np.clip(keypoints[:, :, :2] / dataset.annotation_sizes[rows][:, None, :], 0.0, 1.0)
-    values = np.concatenate([shares, keypoints[:, :, 2:]], axis=2).reshape(len(rows), -1)
-    row = f"%d{f' {_NUMBER}' * 4}{f' {_NUMBER} {_NUMBER} %d' * count}\n"
+    depth = keypoint_depth(dataset) if dataset.format == "yolo" else 3
+    values = np.concatenate([shares, keypoints[:, :, 2:]], axis=2)[:, :, :depth].reshape(len(rows), -1)
+    row = f"%d{f' {_NUMBER}' * 4}{(f' {_NUMBER} {_NUMBER}' + ' %d' * (depth - 2)) * count}\n"
     return [row % (number, *box, *of_row) for number, box, of_row in zip(classes, boxes.tolist(), values.tolist(), strict=True)]
 
 

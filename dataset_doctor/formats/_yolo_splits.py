@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
+from pathlib import Path
 
 import numpy as np
 
@@ -65,6 +67,19 @@ def configure_lists(dataset: Dataset, paths: Sequence[str], stage: Stage) -> Non
         stage.write(f"{key}.txt", _list_text([paths[row] for row in rows]))
         entries[key] = [f"{key}.txt"]
     _write_yaml(dataset, config, tree, entries, stage, kept=False)
+
+
+def listed_images(root: Path, source: Path) -> dict[str, dict[str, int]]:
+    """Read written lists back: for each split how often its lists name each image of the source, and in all; "" has the classes."""
+    config = load_config(reopened(root, ("data.yaml",)), ("data.yaml",))
+    inside = f"{source}/"
+    table: dict[str, dict[str, int]] = {}
+    for key, entries in config.splits:
+        lines = [line for entry, _ in entries for line in (root / entry).read_text("utf-8").split("\n")[:-1]]
+        names = (line[len(inside) :] if line.startswith(inside) else posixpath.relpath(line, source) for line in lines)
+        times = {f"lines of {name}": count for name, count in Counter(names).items()}
+        table[canonical_split(key)] = {"images": len(lines), **times}
+    return table | {"": {f"classes {at} {name}": 1 for at, name in enumerate(config.names or [])}}
 
 
 def _source_config(dataset: Dataset) -> tuple[Config, Tree]:

@@ -19,6 +19,7 @@ import numpy as np
 from dataset_doctor.dataset import Dataset, Geometry, LabelState
 from dataset_doctor.errors import UsageError
 from dataset_doctor.formats._files import Progress, Unreadable, reopened, silent
+from dataset_doctor.formats._pictures import bring
 from dataset_doctor.formats._stage import Materialize, Stage
 from dataset_doctor.formats._targets import canonical_names, changed, keeps_layout, kept_names, split_folders, treated
 from dataset_doctor.formats._yolo_render import render
@@ -48,15 +49,18 @@ def write(dataset: Dataset, stage: Stage, *, materialize: Materialize = "copy", 
     kept = keeps_layout(dataset, "yolo")
     names = kept_names(dataset) if kept else _in_split_folders(dataset)
     labels = _label_names(dataset, names, kept)
-    if dataset.format == "yolo":
-        _copy_labels(dataset, labels, stage, progress)
-    else:
-        for label, text in zip(labels, render(dataset, progress), strict=True):
-            if label:
-                stage.write(label, text)
+    is_rendered = dataset.is_made if dataset.format == "yolo" else np.ones(dataset.n_images, bool)
+    if not is_rendered.all():
+        files = np.flatnonzero(~is_rendered)
+        _copy_labels(dataset.select(files) if is_rendered.any() else dataset, [labels[row] for row in files.tolist()], stage, progress)
+    if is_rendered.any():
+        anew = np.flatnonzero(is_rendered)
+        for row, text in zip(anew.tolist(), render(dataset if is_rendered.all() else dataset.select(anew), progress), strict=True):
+            if labels[row]:
+                stage.write(labels[row], text)
     configure(dataset, names, stage, kept=kept)
     there = np.flatnonzero(dataset.images.has_file).tolist()
-    stage.place([dataset.images.file_name[row] for row in there], [names[row] for row in there], materialize, progress)
+    bring(dataset, there, [names[row] for row in there], stage, materialize, progress)
     return names
 
 
@@ -71,12 +75,16 @@ def _label_names(dataset: Dataset, names: list[str], kept: bool) -> list[str]:
     images = dataset.images
     if not kept:
         unlabeled = (images.label_state == LabelState.UNLABELED) | ((images.source < 0) & (dataset.format == "yolo"))
+        unlabeled[dataset.annotations.image] = False
         stems = (f"labels/{posixpath.splitext(name)[0].removeprefix('images/')}.txt" for name in names)
         return ["" if without else stem for without, stem in zip(unlabeled.tolist(), stems, strict=True)]
     labels = []
-    for name, written, source in zip(names, images.file_name.tolist(), images.source.tolist(), strict=True):
+    labelled = (images.label_state == LabelState.LABELED).tolist()
+    for name, written, source, has_any in zip(names, images.file_name.tolist(), images.source.tolist(), labelled, strict=True):
         label = dataset.sources[source] if source >= 0 else ""
-        if label and name != written:
+        if not label and has_any:  # objects that were pasted into an image without a label file
+            label = _trainers_label(f"/{name}")[1:]
+        elif label and name != written:
             stem = posixpath.splitext(posixpath.basename(name))[0]
             label = posixpath.join(posixpath.dirname(label), f"{stem}.txt")
         labels.append(label)

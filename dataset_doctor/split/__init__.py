@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.dataset import Dataset, LabelState, Rows, take
+from dataset_doctor.dataset import Dataset, LabelState, Rows
 from dataset_doctor.errors import UsageError, did_you_mean
 from dataset_doctor.findings import plural
 from dataset_doctor.formats._files import Progress, canonical_split, silent
@@ -198,7 +198,7 @@ def _counted(dataset: Dataset, rows: Rows, left_out: Rows | None) -> Dataset:
     if left_out is not None and len(left_out):
         stays = np.ones(dataset.n_annotations, bool)
         stays[left_out] = False
-        dataset = dataclasses.replace(dataset, annotations=take(dataset.annotations, stays))
+        dataset = dataset.holding(stays)
     return dataset if len(rows) == dataset.n_images else dataset.select(rows)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.dataset import Dataset, LabelState, take
+from dataset_doctor.dataset import Dataset, LabelState
 from dataset_doctor.errors import UsageError, did_you_mean
 from dataset_doctor.findings import plural
 from dataset_doctor.formats import read_shapes
@@ -67,7 +67,7 @@ def _listed(names: tuple[str, ...]) -> str:
 def records_in_split(dataset: Dataset, split: str) -> Dataset:
     """Keep the label records that count in a split; all images stay."""
     of_split = dataset.annotations_in_split(dataset.splits.index(split))
-    return dataset if of_split.all() else replace(dataset, annotations=take(dataset.annotations, of_split))
+    return dataset if of_split.all() else dataset.holding(of_split)
 
 
 def count_classes(dataset: Dataset, split: str, unit: CountUnit) -> ClassCounts:

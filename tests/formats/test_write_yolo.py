@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from dataset_doctor.dataset import Dataset, LabelState
 from dataset_doctor.errors import DoctorError, UsageError
-from dataset_doctor.formats import losses, read, read_outlines, unwritable, write
+from dataset_doctor.formats import FORMATS, losses, read, read_outlines, unwritable, write
+from dataset_doctor.formats._stage import Stage
 from dataset_doctor.plan import make_plan
 from tests.consumers import consumed, contents, needs, planted
 
@@ -313,6 +315,28 @@ def test_list_mode_repeats_lines(tmp_path: Path) -> None:
     assert b"train: train.txt\n" in found["data.yaml"]
     again = read(tmp_path / "out", images=tmp_path / "in")
     assert (again.n_images, again.counts().sum(axis=0).tolist()) == (4, [1, 3, 0])
+
+
+@pytest.mark.parametrize("damage", [("train.txt", "b.jpg\n", ""), ("train.txt", "b.jpg", "c.jpg"), ("data.yaml", "cat", "cow")])
+def test_a_list_that_lost_something_is_not_put_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: tuple[str, str, str]
+) -> None:
+    """A line, an image or a class name that does not read back ends the writing."""
+    dataset = read(roboflow(tmp_path / "in"))
+    whole = FORMATS["yolo"].write
+
+    def careless(given: Dataset, stage: Stage, **options: Any) -> list[str]:
+        names = whole(given, stage, **options)
+        file, old, new = damage
+        text = (stage.root / file).read_text()
+        assert old in text
+        (stage.root / file).write_text(text.replace(old, new, 1))
+        return names
+
+    monkeypatch.setattr(FORMATS["yolo"], "write", careless)
+    with pytest.raises(DoctorError, match="does not read back"):
+        write(treated(dataset, ["b.jpg", "b.jpg", "empty.jpg"]), tmp_path / "out", materialize="list")
+    assert not (tmp_path / "out").exists()
 
 
 def test_list_mode_needs_labels_where_trainers_look(tmp_path: Path) -> None:
