@@ -74,6 +74,87 @@ def ours_audit(path: str) -> Outcome:
     return timed, {"images": summary["images"], "annotations": summary["annotations"]}, "dataset-doctor-vision"
 
 
+COPIES = 200
+
+
+def ours_copies(path: str) -> Outcome:
+    """Write altered copies of photos: made, encoded, with the manifest, read back; the unaltered images are links."""
+    import tempfile
+
+    import numpy as np
+
+    from dataset_doctor.balance import augmenting
+    from dataset_doctor.formats import read, write
+    from dataset_doctor.plan import make_plan
+
+    dataset = read(path)
+    rows = np.repeat(np.arange(COPIES), 2)
+    split = int(np.flatnonzero(dataset.images.in_split[:COPIES].all(axis=0))[0])
+    made, _ = augmenting.augmented(dataset, rows, split, ("flip", "rotate", "scale", "color"))
+    in_split = np.zeros((len(rows), len(dataset.splits)), bool)
+    in_split[:, split] = True
+    plan = make_plan(dataset, rows, command="rebalance", split=dataset.splits[split], in_split=in_split, made=made)
+    with tempfile.TemporaryDirectory(dir=Path(path).parent) as folder:
+        treated = plan.apply(dataset)
+        with Timed() as timed:
+            write(treated, Path(folder) / "out", materialize="hardlink")
+    return timed, {"images": COPIES}, "dataset-doctor-vision"
+
+
+def ours_pastes(path: str) -> Outcome:
+    """Plan and write photos with three objects pasted into each, labels, manifest and reading back included; other images are links."""
+    import tempfile
+
+    import numpy as np
+
+    from dataset_doctor.balance import rebalance
+    from dataset_doctor.formats import read, write
+
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory(dir=Path(path).parent) as folder:
+        root = Path(folder)
+        for part in ("data/images/train", "data/labels/train"):
+            (root / part).mkdir(parents=True)
+        (root / "data/data.yaml").write_text("train: images/train\nnames: [common, rare]\n")
+        for number, photo in enumerate(sorted(Path(path).rglob("*.jpg"))[: 2 * COPIES]):
+            (root / f"data/images/train/{number}.jpg").hardlink_to(photo)
+            centre, size = rng.uniform(0.2, 0.8, (2, 2)), rng.uniform(0.08, 0.25, (2, 2))
+            rows = [f"0 {' '.join(f'{v:.6f}' for v in (*centre[0], *size[0]))}\n"]
+            rows += [f"1 {' '.join(f'{v:.6f}' for v in (*centre[1], *size[1]))}\n"] if number % 10 == 0 else []
+            (root / f"data/labels/train/{number}.txt").write_text("".join(rows))
+        dataset = read(root / "data")
+        target = int((dataset.annotations.class_index == 1).sum()) + 3 * COPIES
+        with Timed() as timed:
+            plan = rebalance(dataset, method="copy_paste", target=f"floor:{target}", budget=2)
+            write(plan.apply(dataset), root / "out", materialize="hardlink")
+        made = 0 if plan.made is None else len(plan.made.at)
+    return timed, {"images": made}, "dataset-doctor-vision"
+
+
+def bare_copies(path: str) -> Outcome:
+    """Decode and encode the same photos with OpenCV alone."""
+    import tempfile
+    from concurrent.futures import ThreadPoolExecutor
+
+    import cv2
+    import numpy as np
+
+    from dataset_doctor.formats import read
+
+    dataset = read(path)
+    names = [str(Path(path) / name) for name in dataset.images.file_name[:COPIES].tolist()]
+    with tempfile.TemporaryDirectory(dir=Path(path).parent) as folder:
+
+        def again(number: int) -> None:
+            picture = cv2.imdecode(np.fromfile(names[number], np.uint8), cv2.IMREAD_COLOR)
+            cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tofile(f"{folder}/{number}.jpg")
+
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        with Timed() as timed, ThreadPoolExecutor(cores) as pool:
+            list(pool.map(again, range(COPIES)))
+    return timed, {"images": COPIES}, "opencv-python-headless"
+
+
 def ours_scan(path: str) -> Outcome:
     """Scan all image files without a cache: state, EXIF, statistics, hashes. The start of the worker processes is in the time."""
     from dataset_doctor.formats import read
@@ -662,8 +743,80 @@ def bare_train(_: str) -> Outcome:
     return timed, {"images": settings.steps * settings.batch}, "torch"
 
 
+DETECTOR = {"model": "ssdlite320_mobilenet_v3_large", "size": 320, "batch": 8, "steps": 20, "augment": "outdoor"}
+
+
+def _detection() -> Any:
+    """Make scenes of chance with five objects each that lie in memory, and the settings."""
+    import numpy as np
+    import torch
+
+    from dataset_doctor.verify.detect import Scenes, Views
+    from dataset_doctor.verify.pictures import Pictures
+    from dataset_doctor.verify.training import Settings
+
+    rng = np.random.default_rng(0)
+    side = int(DETECTOR["size"])
+
+    def part(n: int) -> Scenes:
+        pixels = torch.from_numpy(rng.integers(0, 256, (n, side, side, 3)).astype(np.uint8))
+        window = np.tile([0.0, 0.0, side, side], (n, 1))
+        corner = rng.uniform(0, side - 60, (5 * n, 2))
+        box = np.concatenate([corner, corner + rng.uniform(20, 60, (5 * n, 2))], axis=1)
+        none = np.zeros(5 * n, bool)
+        shown = Pictures(pixels, np.zeros(n, np.int64), np.arange(n), window)
+        of, label = np.repeat(np.arange(n), 5), rng.integers(0, 10, 5 * n)
+        return Scenes(shown, of, label, box, none, none, none, np.full((n, 2), float(side)), np.zeros(n, bool))
+
+    views = Views(tuple("abcdefghij"), part(256), part(8), part(8), side, np.full(10, 100))
+    return views, Settings(**DETECTOR, lr=1e-4, evaluations=1)
+
+
+def ours_detect(_: str) -> Outcome:
+    """Train a detector with the loop of `verify`; the one look at the validation split is not in the time, as it reports."""
+    from dataset_doctor.verify import detect
+    from dataset_doctor.verify.arms import BASELINE, Treatment
+
+    views, settings = _detection()
+    with Timed() as timed:
+        trained = detect.run(BASELINE, 0, views, settings, treatment=Treatment())
+    timed.seconds = trained.cost.train_seconds
+    return timed, {"images": settings.steps * settings.batch}, "dataset-doctor-vision"
+
+
+def bare_detect(_: str) -> Outcome:
+    """Train torchvision's detector as it is with the least that a loop can do: take, augment, forward, backward, step."""
+    import numpy as np
+    import torch
+    import torchvision
+
+    from dataset_doctor.verify.augmentation import PRESETS, augment_with_boxes
+
+    views, settings = _detection()
+    train, how = views.train, PRESETS[settings.augment]
+    model = torchvision.models.get_model(settings.model, weights=None, weights_backbone=None, num_classes=11)
+    model = model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.decay)
+    boxes = torch.from_numpy(train.box.astype(np.float32)).view(-1, 5, 4)
+    labels = torch.from_numpy(train.label + 1).view(-1, 5)
+    order, of = torch.randperm(len(labels)), torch.arange(settings.batch).repeat_interleave(5)
+    with Timed() as timed:
+        for step in range(settings.steps):
+            rows = order[(step * settings.batch) % len(labels) :][: settings.batch]
+            pictures = train.pictures.pixels[rows].permute(0, 3, 1, 2).float().div_(255)
+            pictures, moved, seen = augment_with_boxes(pictures, boxes[rows].view(-1, 4), of, how)
+            moved, told = moved.view(-1, 5, 4), seen.view(-1, 5)
+            targets = [{"boxes": box[kept], "labels": label[kept]} for box, label, kept in zip(moved, labels[rows], told, strict=True)]
+            optimizer.zero_grad(set_to_none=True)
+            sum(model(list(pictures), targets).values()).backward()
+            optimizer.step()
+    return timed, {"images": settings.steps * settings.batch}, "torchvision"
+
+
 CONTENDERS: dict[str, Callable[[str], Outcome]] = {
     "ours_train": ours_train,
+    "ours_detect": ours_detect,
+    "bare_detect": bare_detect,
     "bare_train": bare_train,
     **{f"sampler_{name}": sampler(name) for name in SAMPLERS_TIMED},
     "optimal_coco": optimal(instances, None),
@@ -685,6 +838,9 @@ CONTENDERS: dict[str, Callable[[str], Outcome]] = {
     "ours_read": ours_read,
     "ours_labels": ours_labels,
     "ours_audit": ours_audit,
+    "ours_copies": ours_copies,
+    "ours_pastes": ours_pastes,
+    "bare_copies": bare_copies,
     "ours_scan": ours_scan,
     "ours_scan_warm": ours_scan_warm,
     "ours_scan_dask_1": ours_scan_dask(1),

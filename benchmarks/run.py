@@ -310,6 +310,27 @@ CASES = {
         ),
         by_default=False,
     ),
+    "augment": Case(
+        "200 altered copies of photos of 640 × 480, written as JPEG",
+        (
+            Contender("bare_copies", "decode and encode with OpenCV in as many threads as cores", "floor", SMALL),
+            Contender("ours_copies", "flip, rotate, scale and color, labels and manifest included", "this tool", SMALL),
+        ),
+        "ours_copies",
+        (
+            Target("images/s, ours ÷ OpenCV", lambda t: t["bare_copies"].seconds / t["ours_copies"].seconds, at_least=0.6),
+            Target("images/s", lambda t: t["ours_copies"].counts["images"] / t["ours_copies"].seconds, " "),
+        ),
+    ),
+    "copy-paste": Case(
+        "Photos of 640 × 480 with three objects pasted into each, written as JPEG",
+        (
+            Contender("bare_copies", "decode and encode 200 with OpenCV in as many threads as cores", "floor", SMALL),
+            Contender("ours_pastes", "plan by `copy_paste` and write, labels and manifest included", "this tool", SMALL),
+        ),
+        "ours_pastes",
+        (Target("images/s", lambda t: t["ours_pastes"].counts["images"] / t["ours_pastes"].seconds, " ", at_least=20),),
+    ),
     "train": Case(
         "60 steps of a ResNet of 8 layers on 64 pictures of 32 × 32, on the CPU",
         (
@@ -320,6 +341,18 @@ CASES = {
         (
             Target("images/s, `verify` ÷ plain PyTorch", lambda t: t["bare_train"].seconds / t["ours_train"].seconds, at_least=0.95),
             Target("images/s", lambda t: 60 * 64 / t["ours_train"].seconds, " "),
+        ),
+    ),
+    "train-detect": Case(
+        "20 steps of SSDlite on 8 pictures of 320 × 320 with five objects, on the CPU",
+        (
+            Contender("bare_detect", "take, augment, forward, backward, step around torchvision's model", "floor"),
+            Contender("ours_detect", "the loop of `verify`", "this tool"),
+        ),
+        "ours_detect",
+        (
+            Target("images/s, `verify` ÷ torchvision", lambda t: t["bare_detect"].seconds / t["ours_detect"].seconds, at_least=0.95),
+            Target("images/s", lambda t: 20 * 8 / t["ours_detect"].seconds, " "),
         ),
     ),
     "startup": Case(

@@ -8,6 +8,7 @@ import re
 import shlex
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -47,8 +48,14 @@ def drawn(counts: dict[str, int], *, form: str = "coco", splits: str = "train va
     return draw("\n".join(lines) + "\n" + extra)[0]
 
 
-def advise(dataset: Dataset, *findings: Finding, policy: Policy = POLICIES["none"]) -> list[Recommendation]:
-    return list(recommend(dataset, Facts(statistics(dataset), policy), findings))
+def advise(
+    dataset: Dataset, *findings: Finding, policy: Policy = POLICIES["none"], light: tuple[float, float] | None = None
+) -> list[Recommendation]:
+    """Advise; with pictures whose middle brightness lies between two values, or without a look at them."""
+    pixels = None
+    if light is not None:
+        pixels = SimpleNamespace(brightness_p50=np.linspace(*light, dataset.n_images, dtype=np.float32))
+    return list(recommend(dataset, Facts(statistics(dataset), policy, pixels=pixels), findings))
 
 
 def only(advice: list[Recommendation], action: str) -> Recommendation:
@@ -90,12 +97,12 @@ def test_without_labels_only_repairs_are_advised() -> None:
 
 
 def test_the_order_is_repairs_first() -> None:
-    """Labels, splits, duplicates, backgrounds, collecting, balance, input, augmentation, model: in this order, with consecutive ids."""
+    """Labels, splits, duplicates, backgrounds, collecting, augmentation, balance, input, model: in this order, with consecutive ids."""
     found = [finding("DD101", "box-degenerate"), finding("DD301", "image-in-several-splits"), finding("DD401", "image-duplicate")]
     advice = advise(drawn({"cat": 400, "dog": 30, "cow": 5}), *found, policy=POLICIES["article"])
 
     assert actions(advice) == [
-        "fix_labels", "resplit", "remove_duplicates", "add_background", "collect", "repeat_factor", "weights", "input_size", "augment", "model",
+        "fix_labels", "resplit", "remove_duplicates", "add_background", "collect", "augment", "repeat_factor", "weights", "input_size", "model",
         "hyperparameters",
     ]  # fmt: skip
     assert [r.id for r in advice] == [f"R{n}" for n in range(1, 12)]
@@ -142,7 +149,7 @@ def test_laws(dataset: Dataset) -> None:
                 assert [(name, n) for name, n, _ in r.expected.classes] == before
                 assert r.expected.imbalance_ratio == imbalance_ratio(np.array([n for *_, n in r.expected.classes]))
                 assert r.expected.epoch_images >= 0
-            if "method" in r.parameters:
+            if "method" in r.parameters and r.action != "augment":
                 agrees_with_rebalance(dataset, r)
 
 
@@ -558,11 +565,47 @@ def test_mosaic_and_mixup_come_before_balancing_in_detection() -> None:
     dataset = drawn({"cat": 200, "dog": 20})
     r = only(advise(dataset), "augment")
 
-    assert r.parameters == {"operations": "mosaic, mixup", "mosaic": 1.0, "mixup": 0.3, "degrees": 10}
+    assert {name: r.parameters[name] for name in ("operations", "mosaic", "mixup", "degrees")} == {
+        "operations": "mosaic, mixup", "mosaic": 1.0, "mixup": 0.3, "degrees": 10,
+    }  # fmt: skip
     assert r.strength == "evidence" and "25.4 to 32.0 mAP" in r.why and "guess" not in r.why
     outlines = np.full(dataset.n_annotations, Geometry.POLYGON, np.uint8)
     outlined = dataclasses.replace(dataset, annotations=dataclasses.replace(dataset.annotations, geometry=outlines))
     assert only(advise(outlined), "augment").parameters["operations"] == "mosaic, mixup, copy-paste"
+
+
+def test_what_can_be_made_as_files_has_its_command() -> None:
+    """Repeats are altered where repeats help, objects pasted where outlines are there, and nothing is made where neither can be."""
+    dataset = drawn({"cat": 200, "dog": 20})
+    repeated = only(advise(dataset), "augment")
+    outlines = np.full(dataset.n_annotations, Geometry.POLYGON, np.uint8)
+    outlined = dataclasses.replace(dataset, annotations=dataclasses.replace(dataset.annotations, geometry=outlines))
+    pasted = only(advise(outlined), "augment")
+    folder = only(advise(drawn({"cat": 200, "dog": 20}, form="folder")), "augment")
+
+    assert repeated.command is not None and "--method repeat_factor" in repeated.command and repeated.command.endswith("--augment light")
+    assert pasted.command is not None and "--method copy_paste" in pasted.command
+    assert folder.command is not None and "--method oversample" in folder.command and folder.parameters["augment"] == "light"
+    assert only(advise(drawn({"left_hand": 20, "right_hand": 20})), "augment").command is None
+
+
+@pytest.mark.parametrize(
+    ("names", "light", "preset"),
+    [
+        ("cat dog", (0.2, 0.8), "outdoor"),
+        ("cat dog", (0.4, 0.5), "indoor"),
+        ("stop_sign speed_sign", (0.2, 0.8), "text"),
+        ("left_hand right_hand", None, "text"),
+        ("drone_view_car bus", (0.2, 0.8), "aerial"),
+        ("rbc wbc", None, "microscopy"),
+        ("red_light green_light", (0.2, 0.8), "light"),
+    ],
+)
+def test_the_preset_follows_names_and_light(names: str, light: tuple[float, float] | None, preset: str) -> None:
+    """Names come first, then how much the pictures differ in brightness; without a look at the pictures nothing is assumed."""
+    dataset = drawn(dict(zip(names.split(), (200, 20), strict=True)), form="folder")
+
+    assert only(advise(dataset, light=light), "augment").parameters["augment"] == preset
 
 
 # Model and hyper-parameters -----------------------------------------------------------------------------------------
@@ -585,9 +628,9 @@ def test_model_and_hyperparameters_follow_task_and_size() -> None:
 @pytest.mark.parametrize(
     ("folder", "expected"),
     [
-        ("bccd_voc", ["fix_labels", "collect", "weights", *ALWAYS[:1], "augment", *ALWAYS[1:]]),
-        ("aquarium_yolo", ["collect", "repeat_factor", "weights", "focal_loss", "input_size", "augment", "model", "hyperparameters"]),
-        ("clothing64", ["fix_labels", "resplit", "collect", "oversample", "weights", "input_size", "augment", "model", "hyperparameters"]),
+        ("bccd_voc", ["fix_labels", "collect", "augment", "weights", *ALWAYS]),
+        ("aquarium_yolo", ["collect", "augment", "repeat_factor", "weights", "focal_loss", *ALWAYS]),
+        ("clothing64", ["fix_labels", "resplit", "collect", "augment", "oversample", "weights", *ALWAYS]),
     ],
 )
 def test_real_datasets_get_the_advice_that_a_practitioner_would_give(shared_data: Path, folder: str, expected: list[str]) -> None:
@@ -599,7 +642,7 @@ def test_real_datasets_get_the_advice_that_a_practitioner_would_give(shared_data
 
     assert actions(advise(dataset, *found, policy=policy)) == expected
     for r in report.recommendations:
-        if "method" in r.parameters:
+        if "method" in r.parameters and r.action != "augment":
             agrees_with_rebalance(dataset, r)
     assert {r.action for r in report.recommendations} >= set(expected)
 

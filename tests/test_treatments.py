@@ -68,6 +68,7 @@ def test_a_split_puts_every_image_in_one_split(park: Path, tmp_path: Path, forma
 
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
+    assert {c["name"]: c["splits"] for c in plan["classes"]} == tables(tmp_path / "out")
     sizes = {s["name"]: s["images_after"] for s in plan["splits"] if s["images_after"]}
     total = sum(sizes.values())
     assert set(sizes) == {"train", "val"} and abs(sizes["train"] - 0.7 * total) <= 1
@@ -84,6 +85,18 @@ def test_conversion_keeps_the_class_table(park: Path, tmp_path: Path, source: st
     assert {name: counts for name, counts in before.items() if any(counts.values())} == {
         name: counts for name, counts in after.items() if any(counts.values())
     }
+
+
+def test_a_split_shows_how_its_classes_are_divided(park: Path, tmp_path: Path) -> None:
+    """A column a split, at 80 columns."""
+    told = run("split", park / "yolo" / "clean", tmp_path / "out", "--group-by", "none", "--dry-run").stdout.splitlines()
+
+    head = next(line for line in told if line.startswith(" class"))
+    assert head.split() == ["class", "all", "train", "val", "test"]
+    rows = [line.split() for line in told[told.index(head) + 1 :]]
+    counts = [[int(word.replace(",", "")) for word in words[1:5]] for words in rows[: rows.index([])]]
+    assert counts and all(whole == sum(parts) for whole, *parts in counts)
+    assert max(map(len, told)) <= 80
 
 
 @pytest.mark.parametrize(
@@ -137,7 +150,8 @@ def test_a_recommendation_predicts_what_rebalance_writes(name: str, options: tup
     """audit, rebalance --from-report, audit: the class table is the predicted one, on real datasets."""
     run("audit", DATA / name, "--no-pixels", "-o", tmp_path / "audit.json")
     report = json.loads((tmp_path / "audit.json").read_text())
-    usable = [r for r in report["recommendations"] if r["command"] and r["command"].startswith("dataset-doctor rebalance")]
+    commands = [r for r in report["recommendations"] if r["command"] and r["command"].startswith("dataset-doctor rebalance")]
+    usable = [r for r in commands if r["expected"]]  # pictures that are made anew are planned when they are asked for
     chosen = ("--from-report", tmp_path / "audit.json") if usable else ("--method", "repeat_factor")
 
     done = run("rebalance", DATA / name, tmp_path / "out", *chosen, *options, "--json", timeout=300)

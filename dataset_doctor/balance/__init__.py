@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.balance import imbalanced_learn
+from dataset_doctor.balance import copy_paste, imbalanced_learn
+from dataset_doctor.balance._collages import made_pictures
+from dataset_doctor.balance.augmenting import OPERATIONS, PRESETS, augmented, parse_augment
 from dataset_doctor.balance.backgrounds import Pool, parse_background, room_for_sampler, settle
 from dataset_doctor.balance.by_frequency import (
     Threshold,
@@ -40,7 +42,7 @@ from dataset_doctor.balance.multilabel import ml_ros, ml_rus
 from dataset_doctor.balance.optimal import optimal_repeats
 from dataset_doctor.balance.targets import Direction, is_doubt, parse_target
 from dataset_doctor.balance.to_target import hybrid, oversample, unchanged, undersample
-from dataset_doctor.dataset import Dataset, LabelState, Rows, take
+from dataset_doctor.dataset import Dataset, LabelState, Rows
 from dataset_doctor.errors import UsageError, did_you_mean
 from dataset_doctor.findings import listed, percent, plural, shortened
 from dataset_doctor.formats._files import Progress, silent
@@ -54,6 +56,8 @@ __all__ = [
     "BUDGET",
     "IMBALANCED",
     "MAX_REPEAT",
+    "OPERATIONS",
+    "PRESETS",
     "SAMPLERS",
     "Demand",
     "Repeats",
@@ -87,6 +91,9 @@ SAMPLERS: Mapping[str, Sampler] = {
 }
 """Every sampler by its name; `imblearn:NAME` names those of imbalanced-learn besides."""
 
+COPY_PASTE = "copy_paste"
+"""The method that no function from counts to repeats can be: it makes pictures, of which the labels say where there is a place."""
+
 DIRECTIONS: Mapping[str, Direction] = {"undersample": "down", "ml_rus": "down", "hybrid": "both", "class_aware": "both"}
 """What samplers do, where they do not only repeat images."""
 
@@ -110,6 +117,7 @@ def rebalance(
     seed: int = 0,
     left_out: Rows | None = None,
     threshold: float | None = None,
+    augment: str | Sequence[str] | None = None,
     progress: Progress = silent,
 ) -> Plan:
     """Plan how often to show each image of one split; the images of all others stay as they are.
@@ -119,8 +127,9 @@ def rebalance(
 
     Args:
         dataset: What `read` gave.
-        method: One of `SAMPLERS`, or `imblearn:NAME` for image folders. By default, and only where the largest class has at least
-            10 × the instances of the smallest: `oversample` for folders, `repeat_factor` for boxes where it helps; else nothing is done.
+        method: One of `SAMPLERS`, `copy_paste` for boxes, or `imblearn:NAME` for image folders. By default, and only where the largest
+            class has at least 10 × the instances of the smallest: `oversample` for folders, `repeat_factor` for boxes where it helps; else
+            nothing is done.
         target: Wanted final instances of each class: `uniform`, `sqrt`, `floor:N` or a CSV file with `class,count`.
         budget: Images of the result ÷ images of the split, at most; by default 1.5. `optimal` by default makes the cheapest epoch in
             which every class has its target or what its images allow; within a budget, the most varied one.
@@ -132,10 +141,12 @@ def rebalance(
         left_out: Annotation rows that the result does not hold although their image stays; they count nowhere.
         threshold: For `repeat_factor` and `irfs`: classes in a smaller share of the images are repeated. By default a quantile of the
             classes' frequencies, the one that balances most within the budget.
+        augment: Operations (`OPERATIONS`) or a preset (`PRESETS`) that alter each repeat of an image, so that it is no mere copy; names in
+            a sequence or parted by commas. The first showing of an image stays as it is.
         progress: Called with what is done, how much and how much in all, where pictures have to be looked at.
 
     Raises:
-        UsageError: an argument that cannot be used, or nothing in the split to balance.
+        UsageError: an argument that cannot be used, nothing in the split to balance, or augmentation that cuts too many objects away.
     """
     column = _split(dataset, split)
     times = budget if budget is not None else float(max_repeat) if method == "optimal" else BUDGET
@@ -150,6 +161,15 @@ def rebalance(
     if method is None:
         method, reason = _default_method(dataset, plain)
         notes += [reason] if reason else []
+    operations, told_of_preset = parse_augment(augment, dataset) if augment is not None else ((), [])
+    if method == COPY_PASTE:
+        if operations:
+            raise UsageError("--augment alters repeats, and copy_paste makes none.", "Rebalance the result once more with it.")
+        if background != "keep":
+            raise UsageError(f"--background {background} is not for copy_paste.", "Rebalance the result once more with it.")
+        if min_repeat == 0:
+            raise UsageError("--min-repeat 0 is for optimal.", "copy_paste keeps every image.")
+        return _pasted(dataset, column, scene, plain, times, target, budget is None, seed, left_out, progress)
     sampler, direction, aims = _sampler(method, dataset, scene, progress)
     if method != "none" and not scene.instances.any():
         raise UsageError(f"no class has an instance in split {dataset.splits[column]}: there is nothing to balance.")
@@ -172,9 +192,8 @@ def rebalance(
         notes += best.notes
     else:
         repeats = sampler(demand)
-    if aims:
-        notes += _targets_told(scene, demand, repeats, direction, limit=demand.budget, multiple=times)
-    elif target != "sqrt":
+    told_here, aimed_repeats = len(notes), repeats
+    if not aims and target != "sqrt":
         notes.append(f"{method} has a rule of its own: the target {target} is not looked at.")
     if method in FREQUENCIES:
         notes += _threshold_told(choose_threshold(demand, FREQUENCIES[method](demand)), times)
@@ -188,7 +207,11 @@ def rebalance(
     if repeats.sum() > limit:
         notes.append(f"The budget of {times:g} × cannot be kept: {int(repeats.sum()):,} images stay where it allows {limit:,}.")
     rows, in_split = _rows(dataset, column, scene.members, repeats)
-    return make_plan(
+    made = None
+    if operations:
+        made, told_of_copies = augmented(dataset, rows, column, operations, seed=seed, left_out=left_out, progress=progress)
+        notes += [*told_of_preset, *told_of_copies]
+    plan = make_plan(
         dataset,
         rows,
         command="rebalance",
@@ -198,8 +221,12 @@ def rebalance(
         in_split=in_split,
         left_out=left_out,
         certificate=certificate,
-        notes=notes,
+        made=made,
     )
+    if aims:
+        shown = np.array([change.after for change in plan.classes], np.int64)
+        notes[told_here:told_here] = _targets_told(scene, demand, aimed_repeats, shown, direction, multiple=times)
+    return dataclasses.replace(plan, notes=tuple(notes))
 
 
 # What is asked ------------------------------------------------------------------------------------------------------
@@ -239,7 +266,8 @@ def _sampler(method: str, dataset: Dataset, scene: _Scene, progress: Progress) -
     if method in SAMPLERS:
         return SAMPLERS[method], DIRECTIONS.get(method, "up"), method in AIM_AT_TARGET
     if not method.startswith(imbalanced_learn.PREFIX):
-        raise UsageError(f"--method {method} is not known.", did_you_mean(method, [*SAMPLERS, f"{imbalanced_learn.PREFIX}NAME"]))
+        known = [*SAMPLERS, COPY_PASTE, f"{imbalanced_learn.PREFIX}NAME"]
+        raise UsageError(f"--method {method} is not known.", did_you_mean(method, known))
     name = imbalanced_learn.find(method)
     if not _is_folder(dataset):
         raise UsageError(f"{method} is for image folders, where an image has one class.", f"Choose from: {', '.join(SAMPLERS)}.")
@@ -296,7 +324,7 @@ def _scene(dataset: Dataset, column: int, left_out: Rows | None) -> _Scene:
     counted = dataset.annotations_in_split(column)
     if left_out is not None:
         counted[left_out] = False
-    part = dataset if counted.all() else dataclasses.replace(dataset, annotations=take(dataset.annotations, counted))
+    part = dataset if counted.all() else dataset.holding(counted)
     counts = part.counts()[members]
     state = dataset.images.label_state[members]
     unlabeled = state == LabelState.UNLABELED
@@ -351,12 +379,59 @@ def _rows(dataset: Dataset, column: int, members: NDArray[np.intp], repeats: Rep
     return rows, in_result
 
 
+def _pasted(
+    dataset: Dataset,
+    column: int,
+    scene: _Scene,
+    plain: Demand,
+    times: float,
+    target: str,
+    is_free: bool,
+    seed: int,
+    left_out: Rows | None,
+    progress: Progress,
+) -> Plan:
+    """Plan pictures with pasted instances on top of all images, and put beside them what repeats alone could do."""
+    if times < 1:
+        raise UsageError(f"--budget {times:g} is below 1, and copy_paste drops no image.", "Give 1 or more.")
+    if plain.threshold is not None:
+        raise UsageError("--threshold is for repeat_factor and irfs.", "copy_paste has none.")
+    wanted = parse_target(target, dataset.class_names, scene.instances, "up")
+    demand = dataclasses.replace(plain, target=wanted)
+    among = dataset.annotations_in_split(column)
+    if left_out is not None:
+        among[left_out] = False
+    found = copy_paste.paste(dataset, demand, scene.members, among, progress)
+    if not scene.instances.any():
+        raise UsageError("no class has an instance in this split: there is nothing to paste.")
+    alone = dataclasses.replace(demand, budget=math.floor((MAX_REPEAT if is_free else times) * scene.n_images + DUST))
+    best = certified(alone, dataset.class_names, "epoch_images" if is_free else "effective_sample_share")
+    repeats = np.ones(scene.n_images, np.int32)
+    repeats += np.bincount(np.searchsorted(scene.members, found.bases), minlength=scene.n_images).astype(np.int32)
+    rows, in_split = _rows(dataset, column, scene.members, repeats)
+    return make_plan(
+        dataset,
+        rows,
+        command="rebalance",
+        method=COPY_PASTE,
+        split=dataset.splits[column],
+        seed=seed,
+        in_split=in_split,
+        left_out=left_out,
+        certificate=best.certificate,
+        notes=copy_paste.told(dataset, demand, found, instances_of(scene.counts, repeats), best.repeats, times),
+        made=made_pictures(dataset, found, rows, among),
+    )
+
+
 # What a reader should know ------------------------------------------------------------------------------------------
 
 
-def _targets_told(scene: _Scene, demand: Demand, repeats: Repeats, direction: Direction, *, limit: int, multiple: float) -> list[str]:
-    """Say which classes miss their target, and why."""
-    made, before = instances_of(demand.counts, repeats), scene.instances
+def _targets_told(
+    scene: _Scene, demand: Demand, repeats: Repeats, made: NDArray[np.int64], direction: Direction, *, multiple: float
+) -> list[str]:
+    """Say which classes miss their target, and why; `made` are the instances of the result."""
+    before, limit = scene.instances, demand.budget
     aimed = ~np.isnan(demand.target)
     below, above = aimed & (made < demand.target), aimed & (made > np.maximum(demand.target, 1))
     absent = below & (before == 0)

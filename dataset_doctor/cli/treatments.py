@@ -86,6 +86,21 @@ def rebalance(
     background: Annotated[
         str, typer.Option("--background", metavar="RATIO", help="Background images: keep, 1:2 (positive : background), or 10%.")
     ] = "keep",
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            "--augment",
+            metavar="LIST",
+            help="Alter repeats: flip, crop, rotate, scale, color, noise …, or a preset: outdoor, aerial, text …",
+            show_default=False,
+        ),
+    ] = None,
+    preview: Annotated[
+        Path | None,
+        typer.Option(
+            "--preview", metavar="FILE", help="Also draw pictures that are made, beside their source: a .jpg.", show_default=False
+        ),
+    ] = None,
     split: Annotated[
         str | None, typer.Option("--split", metavar="NAME", help="The split to change; by default train.", show_default=False)
     ] = None,
@@ -110,15 +125,22 @@ def rebalance(
     """  # fmt: skip
     from dataset_doctor.balance import rebalance as plan_rebalance
     from dataset_doctor.cli.progress import ProgressBar
+    from dataset_doctor.report import check_file
 
     wanted: dict[str, Any] = {
         "method": method, "target": target, "budget": budget, "max_repeat": max_repeat, "min_repeat": min_repeat, "threshold": threshold,
-        "background": background, "split": split, "seed": seed,
+        "background": background, "split": split, "seed": seed, "augment": augment,
     }  # fmt: skip
+    if preview is not None:
+        if preview.suffix.lower() not in (".jpg", ".jpeg"):
+            raise UsageError(f"--preview {preview} is no .jpg.", "The sheet is written as JPEG.")
+        check_file(preview)
     if recommendation is not None and from_report is None:
         raise UsageError("--recommendation is for --from-report FILE.", "Add the JSON report it stands in, or leave it out.")
     with ProgressBar() as progress:
         columns = _read(dataset, out, format, images, classes, force, progress)
+        if preview is not None and preview.resolve().is_relative_to(columns.root.resolve()):
+            raise UsageError(f"--preview {preview} lies in the dataset.", "Name a file outside it: the input is never changed.")
         if from_report is not None:
             given = {name: value for name, value in wanted.items() if from_command_line(context, name)}
             wanted |= _recommended(from_report, recommendation, columns) | given
@@ -126,7 +148,9 @@ def rebalance(
         name = wanted["split"] or _default_split(columns)
         if (to or columns.format) == columns.format:
             left_out = left_out[columns.annotations_in_split(columns.splits.index(name))[left_out]] if name in columns.splits else left_out
-        plan = plan_rebalance(columns, left_out=left_out, **wanted)
+        plan = plan_rebalance(columns, left_out=left_out, progress=progress, **wanted)
+        if preview is not None:
+            _preview(columns, plan, preview)
         _finish(columns, plan, dataset, out, to, materialize, force, dry_run, json, progress)
 
 
@@ -220,6 +244,17 @@ def _read(
     return read(dataset, format, images=images, classes=classes, progress=progress)
 
 
+def _preview(columns: "Columns", plan: "Plan", file: Path) -> None:
+    """Write a sheet of pictures that are made; not into the dataset, where it would be one more image."""
+    from dataset_doctor.report import write
+    from dataset_doctor.report.sheet import sheet
+
+    if plan.made is None:
+        say("--preview draws pictures that are made, and this plan makes none.", "Add --augment LIST, or --method copy_paste.")
+        return
+    write(file, sheet(columns, plan))
+
+
 def _default_split(columns: "Columns") -> str:
     return "train" if "train" in columns.splits else columns.splits[0]
 
@@ -306,6 +341,8 @@ def _recommended(path: Path, wanted: str | None, columns: "Columns") -> dict[str
     if not isinstance(described, dict) or described.get("fingerprint") != fingerprint(columns):
         raise UsageError(f"{path} reports on another dataset, or on another state of this one.", "Audit it again with -o audit.json")
     known = [entry for entry in report["recommendations"] if isinstance(entry, dict) and isinstance(entry.get("id"), str)]
+    # What is predicted goes before pictures that are made.
+    known.sort(key=lambda entry: entry.get("action") == "augment")
     usable = {entry["id"]: entry["parameters"] for entry in known if _is_usable(entry)}
     if wanted is not None and wanted not in usable:
         if wanted in {entry["id"] for entry in known}:
@@ -319,7 +356,7 @@ def _recommended(path: Path, wanted: str | None, columns: "Columns") -> dict[str
 
 _PARAMETERS: dict[str, tuple[type, ...]] = {
     "method": (str,), "target": (str,), "budget": (int, float), "max_repeat": (int,), "threshold": (int, float), "background": (str,),
-    "split": (str,),
+    "split": (str,), "augment": (str,),
 }  # fmt: skip
 
 

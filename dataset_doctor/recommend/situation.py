@@ -73,6 +73,7 @@ class Situation:
     images, instances  int64, one a class
     judged     bool, one a class: has instances there, and a name that says what it shows
     repeats    below which frequency repeat factors begin that lower the imbalance within the budget; None where none do
+    light      5 % and 95 % quantiles of the middle brightness of those images, 0 to 1; None where nobody looked
     """
 
     dataset: Dataset
@@ -88,6 +89,7 @@ class Situation:
     instances: NDArray[np.int64]
     judged: NDArray[np.bool_]
     repeats: Threshold | None = None
+    light: tuple[float, float] | None = None
 
     @property
     def n_images(self) -> int:
@@ -187,7 +189,15 @@ def look(dataset: Dataset, facts: Facts, findings: Sequence[Finding]) -> Situati
         instances=instances,
         judged=(instances > 0) & np.array([not is_doubt(row.name) for row in tables.classes], np.bool_),
     )
-    return dataclasses.replace(seen, repeats=_repeats(seen))
+    return dataclasses.replace(seen, repeats=_repeats(seen), light=_light(facts, seen.members))
+
+
+def _light(facts: Facts, members: NDArray[np.bool_]) -> tuple[float, float] | None:
+    if facts.pixels is None:
+        return None
+    middle = facts.pixels.brightness_p50[members]
+    middle = middle[np.isfinite(middle)]
+    return (float(np.quantile(middle, 0.05)), float(np.quantile(middle, 0.95))) if len(middle) else None
 
 
 def _repeats(s: Situation) -> Threshold | None:

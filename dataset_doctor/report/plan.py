@@ -18,6 +18,7 @@ from dataset_doctor.report.page import COMMAND, QUIET, STRONG, Page, column, pad
 from dataset_doctor.report.text import cells, encodable
 
 _CLASSES_SHOWN, _HEAD, _TAIL = 24, 12, 11
+_SPLITS_SHOWN = 4
 _NAME_CELLS = 28
 _BAR_CELLS = 24
 _CURVE_CELLS = 20
@@ -55,7 +56,7 @@ def _verdict(page: Page, plan: Plan, written: bool) -> list[Text]:
     if plan.command == "rebalance" and before is not None and after is not None:
         sentences.append(f"The largest class is {wording.number(before)} times the smallest before, {wording.number(after)} after.")
         sentences += _without_doubtful(plan.classes)
-    if plan.command == "rebalance" and plan.effective_sample_share < 0.995:
+    if plan.command == "rebalance" and plan.made is None and plan.effective_sample_share < 0.995:
         sentences.append(f"Repeats make the epoch worth {plan.effective_sample_share:.0%} of the images before.")
     lines = [line for sentence in sentences for line in page.wrapped(sentence, page.width - len(said) - 3)]
     return [Text.assemble((f" {said if not at else ' ' * len(said)}  ", STRONG), line) for at, line in enumerate(lines)]
@@ -82,6 +83,7 @@ def _images_told(plan: Plan) -> str:
     before = next((change.images_before for change in plan.split_changes if change.name == plan.split), 0)
     times = f" ({plan.epoch_images / before:.2f} ×)" if before and plan.epoch_images != before else ""
     of = f", of {plan.distinct_images:,} different pictures" if plan.distinct_images != plan.epoch_images else ""
+    of = f", {len(plan.made.at):,} of them made anew" if plan.made is not None else of
     return f"{plural(before, 'image')} become {plan.epoch_images:,}{times}{of}."
 
 
@@ -96,6 +98,10 @@ def _classes(page: Page, plan: Plan) -> list[Text]:
     shown = rows if all_shown else rows[:_HEAD] + rows[-_TAIL:]
     names = [page.clean(row.name) or '""' for row in shown]
     figures = [column("before", [f"{row.before:,}" for row in shown]), column("after", [f"{row.after:,}" for row in shown])]
+    if plan.command == "split" and len(plan.splits) <= _SPLITS_SHOWN:
+        divided = zip(*(row.in_splits for row in shown), strict=True)
+        parts = [column(page.shorten(name, 8), [f"{n:,}" for n in counts]) for name, counts in zip(plan.splits, divided, strict=True)]
+        figures = [column("all", [f"{row.after:,}" for row in shown]), *parts]
     taken = sum(2 + cells(values[0]) for values in figures)
     bar_cells = min(_BAR_CELLS, (page.width - taken) // 2 - 3)
     name_cells = min(max(cells(name) for name in [*names, "class"]), _NAME_CELLS, page.width - taken - bar_cells - 3)
@@ -133,13 +139,14 @@ def _certificate(page: Page, plan: Plan) -> list[list[Text]]:
         share, best = f"{certificate.achieved:.1%}", f"{certificate.bound:.1%}"
         proof = [f"effective sample share {share}; no epoch with these floors and this budget exceeds {best}"]
     proof.append(f"gap {certificate.gap:.2%}")
+    is_beside = plan.method == "copy_paste"  # then it is about what repeats alone could do
     before = next((change.images_before for change in plan.split_changes if change.name == plan.split), 0)
     rows = [
-        ("proof", proof),
+        ("repeats alone" if is_beside else "proof", proof),
         ("collect", [f"{name} {number:,}" for name, number in certificate.collect.items()]),
         ("inseparable", [f"{one} and {other}" for one, other in certificate.inseparable]),
     ]
-    return [page.facts(rows), _curve(page, certificate.curve, plan.epoch_images / max(before, 1))]
+    return [page.facts(rows), [] if is_beside else _curve(page, certificate.curve, plan.epoch_images / max(before, 1))]
 
 
 def _curve(page: Page, points: Sequence[CurvePoint], chosen: float) -> list[Text]:

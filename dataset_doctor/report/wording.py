@@ -83,8 +83,9 @@ def place_notes(place: Place) -> list[str]:
 
 
 def recommended(report: Report, code: str) -> Recommendation | None:
-    """Find the first recommendation for a code that a command can carry out."""
-    return next((r for r in report.recommendations if code in r.addresses and r.command), None)
+    """Find the first recommendation for a code that a command can carry out; one that predicts what comes of it is before the others."""
+    possible = [r for r in report.recommendations if code in r.addresses and r.command]
+    return next((r for r in possible if r.expected is not None), next(iter(possible), None))
 
 
 def predicted(recommendation: Recommendation) -> list[tuple[str, str]]:
