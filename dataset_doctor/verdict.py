@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -118,7 +119,7 @@ class Verdict:
         """Give the verdict as plain data, in the documented form (schema "dataset-doctor/verdict", version 1)."""
         arms = []
         for arm in self.arms:
-            members = {f.name: plain(getattr(arm, f.name)) for f in dataclasses.fields(arm)}
+            members = {f.name: _known(plain(getattr(arm, f.name))) for f in dataclasses.fields(arm)}
             if arm.difference is None:
                 del members["difference"], members["verdict"]
             arms.append(members)
@@ -135,3 +136,12 @@ class Verdict:
             "notes": list(self.notes),
             **{name: plain(value) for name, value in self.extras.items()},
         }
+
+
+def _known(value: Any) -> Any:
+    """Put None, JSON's null, for figures that are not known (NaN): a metric of what the test split has none of."""
+    if isinstance(value, dict):
+        return {key: _known(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_known(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

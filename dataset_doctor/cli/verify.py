@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TaskChoice = Literal["classify", "detect"]
 OptimizerChoice = Literal["sgd", "adam", "adamw", "rmsprop"]
+TuneChoice = Literal["grid", "random", "bayes"]
 PrecisionChoice = Literal["fp32", "bf16", "fp16"]
 
 
@@ -49,8 +50,8 @@ def verify(
         typer.Option(
             "--arms",
             metavar="ARM,ARM,…",
-            help="What to compare with the baseline: a sampler, weights:SCHEME, a loss, augment:PRESET, background:RATIO, size:N,"
-            " name=PATH of a manifest or weights file. By default what the audit recommends.",
+            help="What to compare with the baseline: a sampler, weights:SCHEME, a loss, posthoc_logit_adjusted[:TAU],"
+            " augment:PRESET, background:RATIO, size:N, name=PATH of a manifest or weights file. By default what the audit recommends.",
             show_default=False,
         ),
     ] = None,
@@ -111,12 +112,33 @@ def verify(
     background_crops: Annotated[
         int, typer.Option("--background-crops", metavar="N", min=0, help="Crops of the background an image, as a class.")
     ] = 0,
+    tune: Annotated[
+        TuneChoice | None,
+        typer.Option("--tune", help="Search settings for every arm first, on the validation split.", show_default=False),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option("--trials", metavar="N", min=1, help="Of that search, for each arm; by default 20, or the grid.", show_default=False),
+    ] = None,
+    ensemble: Annotated[
+        str | None,
+        typer.Option("--ensemble", metavar="KIND[,KIND…]", help="Put models together: vote, mean, stack, or all.", show_default=False),
+    ] = None,
+    learning_curve: Annotated[
+        bool, typer.Option("--learning-curve", help="Train the baseline on less, to say what more data would bring.")
+    ] = False,
     state: Annotated[
         Path | None,
         typer.Option("--state", metavar="DIR", help="Where trainings are kept; by default the user's cache.", show_default=False),
     ] = None,
     output: Annotated[
-        list[Path], typer.Option("-o", "--output", metavar="FILE", help="Write the verdict: .json or .csv. May be repeated.")
+        list[Path],
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write the verdict: .json, .html, .md, or .csv (a table of classes), by the suffix. May be repeated.",
+        ),
     ] = [],  # noqa: B006 (typer copies it)
     json: JsonOption = False,
     fail_on: Annotated[FailOn, typer.Option("--fail-on", help="Exit with 1 if an arm hurt, or if none helped.")] = FailOn.NEVER,
@@ -159,6 +181,10 @@ def verify(
                 device=device,
                 margin=margin,
                 background_crops=background_crops,
+                tune=tune,
+                trials=trials,
+                ensemble=ensemble,
+                learning_curve=learning_curve,
                 state_dir=state if state is not None else "default",
                 progress=progress,
             )
@@ -166,7 +192,7 @@ def verify(
         say("interrupted.", "The same command goes on where this one stopped.")
         raise typer.Exit(130) from None
     for path in output:
-        verdict_files.save(verdict, path, root=str(columns.root))
+        verdict_files.save(verdict, path, root=str(columns.root), images=None if images is None else str(images))
     if json:
         sys.stdout.write(verdict_files.json_file(verdict))
     else:

@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -31,21 +32,26 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
-from dataset_doctor.findings import Recommendation, Report, listed, plural
+from dataset_doctor.findings import Recommendation, Report, listed, plain, plural
 from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.pixels import Pixels
-from dataset_doctor.verdict import Cost, Task, Verdict
+from dataset_doctor.verdict import ArmVerdict, Cost, Task, Verdict
 from dataset_doctor.verify.judging import CONFIDENCE, judge
 
 if TYPE_CHECKING:
     from dataset_doctor.verify.arms import Arm, Treatment
+    from dataset_doctor.verify.detect import Views
+    from dataset_doctor.verify.learning_curve import Curve
     from dataset_doctor.verify.pictures import Data
     from dataset_doctor.verify.training import Settings, Trained
+    from dataset_doctor.verify.tuning import Method, Search
 
 __all__ = ["Refused", "choose_task", "default_settings", "verify"]
 
 SEEDS = 3
 KEPT_DAYS = 30
+LITTLE_LEARNT = 0.05
+"""A mean average precision below which a detector is said to have learnt little."""
 REVISION = 1
 """To be raised with every change to what a training gives: finished ones of another revision are not taken up."""
 
@@ -70,6 +76,10 @@ def verify(
     device: str = "auto",
     margin: float | None = None,
     background_crops: int = 0,
+    tune: str | None = None,
+    trials: int | None = None,
+    ensemble: str | None = None,
+    learning_curve: bool = False,
     state_dir: StateChoice = "default",
     progress: Progress = silent,
 ) -> Verdict:
@@ -87,6 +97,10 @@ def verify(
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         margin: Context around instances that are cut out, as a share of their longer side.
         background_crops: Crops of the background an image, at most, which are then a class; for instances that are cut out.
+        tune: "grid", "random" or "bayes" searches settings for every arm first, on the validation split; see `tuning`.
+        trials: Of that search, for each arm; 20, or the whole grid.
+        ensemble: "vote", "mean", "stack", several separated by commas, or "all": also puts the models together; see `ensembles`.
+        learning_curve: Whether the baseline is also trained on parts of the training split, to say what more data would bring.
         state_dir: Where finished trainings are kept.
         progress: Called with what is done, how much and how much in all.
 
@@ -96,7 +110,9 @@ def verify(
         TrainingFailed: a training cannot go on.
     """
     _need_torch()
-    from dataset_doctor.verify.arms import Arm, addresses, parse_arms, treat
+    from dataset_doctor.verify import tuning
+    from dataset_doctor.verify.arms import Arm, addresses, adjusted, parse_arms, treat
+    from dataset_doctor.verify.ensembles import parse_kinds
     from dataset_doctor.verify.models import check_name
     from dataset_doctor.verify.training import check_settings, train_arms
 
@@ -108,6 +124,9 @@ def verify(
     names = [name.strip() for name in (model or settings.model).split(",") if name.strip()]
     settings = dataclasses.replace(settings, model=names[0] if names else settings.model, steps=steps or settings.steps)
     check_settings(settings)
+    method, kinds = tuning.check(tune, trials), () if ensemble is None else parse_kinds(ensemble)
+    if kinds and task == "detect":
+        raise UsageError("--ensemble is for classification: boxes of several detectors are not put together.", "Leave it out.")
     asked = None if arms is None else parse_arms(arms)
     refuse_unsplit(dataset)
     report, pixels = _audited(dataset, progress)
@@ -120,8 +139,14 @@ def verify(
             if arm.kind == "model":
                 check_name(arm.value)
         check_name(settings.model)
-    treatments = {arm.name: treat(arm, dataset, task=task, progress=progress) for arm in compared}
-    bench = _classify_bench(dataset, pixels, settings, margin=margin, background=background_crops, progress=progress)
+    with tempfile.TemporaryDirectory(prefix="dataset-doctor-") as scratch:
+        treatments = {arm.name: treat(arm, dataset, task=task, scratch=Path(scratch), progress=progress) for arm in compared}
+        if task == "classify":
+            bench = _classify_bench(dataset, pixels, settings, treatments, margin=margin, background=background_crops, progress=progress)
+        else:
+            if margin is not None or background_crops:
+                raise UsageError("--margin and --background-crops are for instances that are cut out.", "Add --task classify.")
+            bench = _detect_bench(dataset, pixels, settings, [(arm, treatments[arm.name]) for arm in compared], progress=progress)
     of_name = {arm.name: arm for arm in compared}
 
     def run_one(arm: str, seed: int, *, checkpoint: Path | None, stepped: Callable[[int], None]) -> Trained:
@@ -130,7 +155,17 @@ def verify(
     all_seeds = list(range(seed, seed + seeds))
     key = {"task": task, "settings": dataclasses.asdict(settings), "margin": margin, "background": background_crops}
     folders = _state_folders(state_dir, report, pixels, key, compared)
-    trained = train_arms([arm.name for arm in compared], all_seeds, run_one, steps=settings.steps, folders=folders, progress=progress)
+    to_train = [arm.name for arm in compared if arm.kind != "posthoc"]
+    searched = None
+    if method is not None:
+        searched = _searched(bench, of_name, treatments, to_train, settings, method, trials, seed, folders, progress)
+        treatments, folders = _with_best(searched, treatments, settings, folders)
+    found_runs = train_arms(to_train, all_seeds, run_one, steps=settings.steps, folders=folders, progress=progress)
+    counts = np.bincount(bench.shown[1][bench.shown[1] >= 0], minlength=len(bench.class_names))
+    trained = {
+        name: found_runs[name] if name in found_runs else [adjusted(run, arm, counts) for run in found_runs["baseline"]]
+        for name, arm in of_name.items()
+    }
     outcomes = {name: [run.outcome for run in runs] for name, runs in trained.items()}
     judged = judge(outcomes, all_seeds, bench.class_names, bench.train_images)
     told = []
@@ -145,9 +180,27 @@ def verify(
                 notes=_notes(treatments[answer.name], all_seeds, runs),
             )
         )
-    extras = {"settings": dataclasses.asdict(settings), **bench.extras(trained)}
+    tested = {name for arm in told for name in arm.addresses}
+    advice = {one.id: {"action": one.action, "why": one.why} for one in report.recommendations if one.id in tested}
+    extras = {"settings": dataclasses.asdict(settings), "recommendations": advice, **bench.extras(trained)}
     if any(arm.kind == "model" for arm in compared):
         extras["model_choice"] = _model_choice(settings.model, of_name, outcomes, told, all_seeds, bench)
+    notes = [*task_note, *bench.notes, *judged.notes, *_learnt_little(task, told[0])]
+    if searched is not None:
+        extras["tuning"] = {"method": method, "trials": len(searched[0].trials), "arms": plain(searched)}
+        notes.append(
+            f"Every arm was tuned alike: {plural(len(searched[0].trials), 'trial')} of {settings.steps:,} steps ({method}), judged on the"
+            " validation split. Each was then trained with the best settings of its own."
+        )
+    if kinds:
+        from dataset_doctor.verify.ensembles import ensembles
+
+        made, said = ensembles(trained, all_seeds, kinds, alike=[arm.name for arm in compared if arm.kind == "posthoc"])
+        extras["ensembles"] = plain(made)
+        notes += said
+    if learning_curve:
+        extras["learning_curve"] = plain(_learning_curve(bench, treatments["baseline"], dataset.n_images, all_seeds, trained["baseline"],
+                                                         settings.steps, folders, progress))  # fmt: skip
     return Verdict(
         task=task,
         metric=next(iter(told[0].metrics)),
@@ -156,19 +209,29 @@ def verify(
         detectable_difference=judged.detectable_difference,
         steps=settings.steps,
         environment=_environment(settings, dataset, started, time.perf_counter() - begun, folders),
-        notes=(*task_note, *bench.notes, *judged.notes),
+        notes=tuple(notes),
         extras=extras,
     )
 
 
 def default_settings(task: Task, *, device: str = "cpu", size: int | None = None) -> Settings:
     """Give settings that bring an answer in minutes on the device: small models and pictures, few steps."""
+    from dataset_doctor.verify.detectors import default_detector
     from dataset_doctor.verify.models import TINY_SIDE, default_model
     from dataset_doctor.verify.training import Settings
 
-    if task == "detect":
-        raise UsageError("--task detect is not there yet.", "--task classify classifies the instances, cut out.")
     on_gpu = device.startswith("cuda")
+    if task == "detect":
+        return Settings(
+            model=default_detector(device),
+            device=device,
+            size=size or (512 if on_gpu else 256),
+            steps=1_500 if on_gpu else 150,
+            batch=16,
+            evaluations=5,
+            precision="bf16" if on_gpu else "fp32",
+            deterministic=not on_gpu,
+        )
     side = size or (64 if on_gpu else 32)
     return Settings(
         model=default_model(side, device),
@@ -182,11 +245,14 @@ def default_settings(task: Task, *, device: str = "cpu", size: int | None = None
 
 
 def default_arms(task: Task, recommendations: Sequence[Recommendation]) -> list[str]:
-    """Choose the sampler that the audit recommends, else weights, and a loss."""
+    """Choose the sampler that the audit recommends, else weights, and losses; for a detector, most of which have focal loss, weights."""
     from dataset_doctor.balance import SAMPLERS
 
     samplers = [one.action for one in recommendations if one.action in SAMPLERS and one.action != "none"]
-    return ["baseline", *(samplers[:1] or ["weights:effective"]), "logit_adjusted" if task == "classify" else "focal"]
+    if task == "detect":
+        return ["baseline", *samplers[:1], "weights:effective"]
+    # The last costs no training.
+    return ["baseline", *(samplers[:1] or ["weights:effective"]), "logit_adjusted", "posthoc_logit_adjusted"]
 
 
 def _need_torch() -> None:
@@ -217,6 +283,8 @@ def choose_task(dataset: Dataset, task: str | None, device: str) -> tuple[str, T
         return found, ("classify" if task == "classify" else "detect"), ()
     if dataset.task == "classify":
         return found, "classify", ()
+    if found.startswith("cuda"):
+        return found, "detect", ()
     return found, "classify", ("Instances were cut out and classified; --task detect trains a detector.",)
 
 
@@ -269,10 +337,22 @@ def _refuse_classes(data: Data) -> None:
         only = [name for name, n in zip(data.class_names, train.tolist(), strict=True) if n]
         has = f"only {only[0]}" if only else "nothing"
         raise Refused(f"The training split shows {has}: there is nothing to tell apart.", "A comparison needs two classes or more.")
-    unseen = [data.class_names[c] for c in np.flatnonzero((train > 0) & (test > 0) & (val == 0)).tolist()]
+    _refuse_unseen(data.class_names, train, val, test, "picture")
+
+
+def _refuse_objects(views: Views) -> None:
+    """Refuse a training or test split without an object, and classes that no checkpoint can be chosen by."""
+    train, val, test = (views.instances(scenes) for scenes in (views.train, views.val, views.test))
+    if not train.any():
+        raise Refused("The training split shows no object: there is nothing to learn.")
+    _refuse_unseen(views.class_names, train, val, test, "object")
+
+
+def _refuse_unseen(names: Sequence[str], train: NDArray[np.int64], val: NDArray[np.int64], test: NDArray[np.int64], what: str) -> None:
+    unseen = [names[c] for c in np.flatnonzero((train > 0) & (test > 0) & (val == 0)).tolist()]
     if unseen:
         raise Refused(
-            f"{plural(len(unseen), 'class has', 'classes have')} no picture in val, so that no checkpoint can be chosen for them:"
+            f"{plural(len(unseen), 'class has', 'classes have')} no {what} in val, so that no checkpoint can be chosen for them:"
             f" {listed(unseen[:5], len(unseen))}.",
             "dataset-doctor split divides so that each class is in every split, if it has three images.",
         )
@@ -286,8 +366,17 @@ def _refuse_classes(data: Data) -> None:
 class Run(Protocol):
     """Train an arm with a seed."""
 
-    def __call__(self, arm: Arm, treatment: Treatment, seed: int, *, checkpoint: Path | None, stepped: Callable[[int], None]) -> Trained:
-        """Train; see `training.RunOne`."""
+    def __call__(
+        self,
+        arm: Arm,
+        treatment: Treatment,
+        seed: int,
+        *,
+        checkpoint: Path | None,
+        stepped: Callable[[int], None],
+        scored: Callable[[int, float], None] = ...,
+    ) -> Trained:
+        """Train; see `training.RunOne`, and `training.fit` for `scored`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -295,6 +384,9 @@ class Bench:
     """A task made ready: what an arm's training is, and what the judge has to know.
 
     train_images  int64 (K): training images with each class, before any treatment
+    shown         int64 (n) and (n): image (row of the dataset) and class of each training picture, or of each training instance;
+                  −1 for an image without any
+    searched      fields of `Settings` that a search may change, if a training of the task heeds them
     extras        what else the verdict's document holds, from all trainings
     """
 
@@ -303,19 +395,30 @@ class Bench:
     run: Run
     extras: Callable[[Mapping[str, Sequence[Trained]]], dict[str, Any]]
     notes: tuple[str, ...]
+    shown: tuple[NDArray[np.int64], NDArray[np.int64]]
+    searched: tuple[str, ...] = ("lr", "weight_decay", "dropout", "augment")
 
 
 def _classify_bench(
-    dataset: Dataset, pixels: Pixels, settings: Settings, *, margin: float | None, background: int, progress: Progress
+    dataset: Dataset,
+    pixels: Pixels,
+    settings: Settings,
+    treatments: Mapping[str, Treatment],
+    *,
+    margin: float | None,
+    background: int,
+    progress: Progress,
 ) -> Bench:
     """Make classification ready; pictures of another size are decoded when an arm wants them."""
     from dataset_doctor.verify import classify, pictures
+    from dataset_doctor.verify.training import unheard
 
     if background and dataset.task == "classify":
         raise UsageError("--background-crops is for instances that are cut out, and these are whole images.", "Leave it out.")
     if margin is not None and not 0 <= margin <= 10:
         raise UsageError(f"--margin {margin:g} is not usable.", "Give a share of an instance's longer side, like 0.1.")
-    cuts = pictures.choose(dataset, margin=pictures.MARGIN if margin is None else margin, background=background)
+    around = pictures.MARGIN if margin is None else margin
+    cuts = pictures.choose(dataset, margin=around, background=background)
     of_size: dict[int, Data] = {}
 
     def at(size: int) -> Data:
@@ -324,12 +427,156 @@ def _classify_bench(
             _refuse_classes(of_size[size])
         return of_size[size]
 
-    def run(arm: Arm, treatment: Treatment, seed: int, *, checkpoint: Path | None, stepped: Callable[[int], None]) -> Trained:
-        data = at(treatment.size or settings.size)
-        return classify.run(arm, seed, data, settings, treatment=treatment, checkpoint=checkpoint, stepped=stepped)
+    def own(shown: Dataset) -> Data:
+        part, seen = _training_part(shown, progress)
+        return pictures.load(
+            part, pictures.choose(part, margin=around, background=background), settings.size, pixels=seen, progress=progress
+        )
 
     data = at(settings.size)
-    return Bench(data.class_names, data.train_images, run, lambda trained: classify.extras(dataset, data, trained), data.notes)
+    owned = {name: own(treatment.shown) for name, treatment in treatments.items() if treatment.shown is not None}
+
+    def run(
+        arm: Arm,
+        treatment: Treatment,
+        seed: int,
+        *,
+        checkpoint: Path | None,
+        stepped: Callable[[int], None],
+        scored: Callable[[int, float], None] = unheard,
+    ) -> Trained:
+        data = at(treatment.size or settings.size)
+        if arm.name in owned:
+            data = dataclasses.replace(data, train=owned[arm.name].train, train_images=owned[arm.name].train_images)
+        return classify.run(arm, seed, data, settings, treatment=treatment, checkpoint=checkpoint, stepped=stepped, scored=scored)
+
+    shown = data.train.image, data.train.label
+    notes = (*data.notes, *(f"{name}: {note}" for name, more in owned.items() for note in more.notes))
+    return Bench(data.class_names, data.train_images, run, lambda trained: classify.extras(dataset, data, trained), notes, shown)
+
+
+def _detect_bench(
+    dataset: Dataset, pixels: Pixels, settings: Settings, arms: Sequence[tuple[Arm, Treatment]], *, progress: Progress
+) -> Bench:
+    """Make detection ready; pictures of another size are decoded when an arm wants them."""
+    from dataset_doctor.verify import detect
+    from dataset_doctor.verify.training import unheard
+
+    for arm, treatment in arms:
+        detect.check(arm, settings, treatment)
+    of_size: dict[int, Views] = {}
+
+    def at(size: int) -> Views:
+        if size not in of_size:
+            of_size[size] = detect.load(dataset, size, pixels=pixels, progress=progress)
+            _refuse_objects(of_size[size])
+        return of_size[size]
+
+    def own(shown: Dataset) -> Views:
+        part, seen = _training_part(shown, progress)
+        return detect.load(part, settings.size, pixels=seen, progress=progress)
+
+    views = at(settings.size)
+    owned = {arm.name: own(treatment.shown) for arm, treatment in arms if treatment.shown is not None}
+
+    def run(
+        arm: Arm,
+        treatment: Treatment,
+        seed: int,
+        *,
+        checkpoint: Path | None,
+        stepped: Callable[[int], None],
+        scored: Callable[[int, float], None] = unheard,
+    ) -> Trained:
+        views = at(treatment.size or settings.size)
+        if arm.name in owned:
+            views = dataclasses.replace(views, train=owned[arm.name].train, train_images=owned[arm.name].train_images)
+        return detect.run(arm, seed, views, settings, treatment=treatment, checkpoint=checkpoint, stepped=stepped, scored=scored)
+
+    image, objects = views.train.pictures.image, np.flatnonzero(views.train.trained)
+    of, label = image[views.train.of[objects]], views.train.label[objects]
+    empty = np.setdiff1d(image, of)
+    shown = np.concatenate([of, empty]), np.concatenate([label, np.full(len(empty), -1)])
+    searched = ("lr", "weight_decay", "augment")
+    return Bench(
+        views.class_names, views.train_images, run, lambda trained: detect.extras(dataset, views, trained), views.notes, shown, searched
+    )
+
+
+def _training_part(shown: Dataset, progress: Progress) -> tuple[Dataset, Pixels]:
+    """Take the training split of a dataset that an arm shows instead, and look into its images."""
+    from dataset_doctor.scan import scan
+
+    part = shown.select(shown.images.in_split[:, shown.splits.index("train")])
+    return part, scan(part, progress=progress)
+
+
+def _searched(
+    bench: Bench, arms: Mapping[str, Arm], treatments: Mapping[str, Treatment], names: Sequence[str], settings: Settings, method: Method,
+    trials: int | None, seed: int, folders: Mapping[str, Path] | None, progress: Progress,
+) -> tuple[Search, ...]:  # fmt: skip
+    """Search settings for every arm that is trained."""
+    from dataset_doctor.verify import tuning
+
+    def attempt(name: str) -> tuning.Attempt:
+        def once(
+            params: Mapping[str, Any], *, checkpoint: Path | None, stepped: Callable[[int], None], scored: Callable[[int, float], None]
+        ) -> Trained:
+            tried = dataclasses.replace(treatments[name], tuned={**params, "patience": None})
+            return bench.run(arms[name], tried, tuning.TRIAL_SEED + seed, checkpoint=checkpoint, stepped=stepped, scored=scored)
+
+        return once
+
+    candidates = [
+        tuning.Candidate(
+            name,
+            tuning.space(settings, bench.searched, augment=treatments[name].augment),
+            attempt(name),
+            None if folders is None else folders[name],
+        )
+        for name in names
+    ]
+    return tuning.search_all(candidates, method=method, trials=trials, steps=settings.steps, seed=seed, progress=progress)
+
+
+def _with_best(
+    searched: Sequence[Search], treatments: Mapping[str, Treatment], settings: Settings, folders: Mapping[str, Path] | None
+) -> tuple[dict[str, Treatment], dict[str, Path] | None]:
+    """Put the best settings into the treatments; trainings with other settings than the common ones are kept elsewhere."""
+    treated, kept = dict(treatments), None if folders is None else dict(folders)
+    for one in searched:
+        if not one.is_default:
+            treated[one.name] = dataclasses.replace(treatments[one.name], tuned=one.best)
+            if kept is not None:
+                kept[one.name] = kept[one.name] / f"tuned-{_short(one.best)}"
+    return treated, kept
+
+
+def _learning_curve(
+    bench: Bench, treatment: Treatment, n_images: int, seeds: Sequence[int], whole: Sequence[Trained], steps: int,
+    folders: Mapping[str, Path] | None, progress: Progress,
+) -> Curve:  # fmt: skip
+    """Train the baseline on parts of the training split, and continue the curve of its scores."""
+    from dataset_doctor.verify.arms import BASELINE
+    from dataset_doctor.verify.learning_curve import LEAST_SIZES, SHARES, Point, fit_curve, nested
+    from dataset_doctor.verify.training import train_arms
+
+    parts = {seed: dict(zip(SHARES, nested(*bench.shown, SHARES, seed=seed), strict=True)) for seed in seeds}
+    images = {share: round(float(np.mean([len(parts[seed][share]) for seed in seeds]))) for share in SHARES}
+    enough = len(set(images.values())) >= LEAST_SIZES
+    share_of = {f"share-{share:g}": share for share in SHARES if share < 1 and enough}
+
+    def run_one(arm: str, seed: int, *, checkpoint: Path | None, stepped: Callable[[int], None]) -> Trained:
+        repeats = np.zeros(n_images)
+        repeats[parts[seed][share_of[arm]]] = 1
+        return bench.run(BASELINE, dataclasses.replace(treatment, repeats=repeats), seed, checkpoint=checkpoint, stepped=stepped)
+
+    own = None if folders is None else {name: folders["baseline"] / name for name in share_of}
+    trained = train_arms(list(share_of), seeds, run_one, steps=steps, folders=own, what="parts of the training split", progress=progress)
+    measured = [*((share_of[name], trained[name]) for name in share_of), (1.0, whole)]
+    return fit_curve(
+        [Point(share, images[share], tuple(next(iter(run.outcome.metrics().values())) for run in runs)) for share, runs in measured]
+    )
 
 
 def _audited(dataset: Dataset, progress: Progress) -> tuple[Report, Pixels]:
@@ -401,6 +648,14 @@ def _mean_cost(costs: Sequence[Cost]) -> Cost:
         peak_memory_bytes=max(c.peak_memory_bytes for c in costs),
         images_per_second=round(float(np.mean([c.images_per_second for c in costs])), 1),
     )
+
+
+def _learnt_little(task: Task, baseline: ArmVerdict) -> list[str]:
+    """Say that a detector has hardly begun to find things, so that nobody takes a difference for more than it is."""
+    score = baseline.metrics["map"].mean if task == "detect" else 1.0
+    if not score < LITTLE_LEARNT:
+        return []
+    return [f"The baseline has learnt little (mAP {score * 100:.1f} %), and a treatment can hardly show: more --steps, or --weights, help."]
 
 
 def _notes(treatment: Treatment, seeds: Sequence[int], runs: Sequence[Trained]) -> tuple[str, ...]:

@@ -6,31 +6,37 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor import weights as class_weights
-from dataset_doctor.balance import SAMPLERS, rebalance
+from dataset_doctor.balance import COPY_PASTE, SAMPLERS, rebalance
 from dataset_doctor.balance.backgrounds import parse_background
 from dataset_doctor.dataset import Dataset
-from dataset_doctor.errors import UsageError, did_you_mean
+from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
 from dataset_doctor.findings import Recommendation
-from dataset_doctor.formats import fingerprint
+from dataset_doctor.formats import fingerprint, read, write
 from dataset_doctor.formats._files import Progress, Unreadable, decode, read_regular, silent
 from dataset_doctor.formats._manifest import NAME as MANIFEST_NAME
 from dataset_doctor.formats._manifest import SCHEMA as MANIFEST_SCHEMA
 from dataset_doctor.losses import LOSSES
 from dataset_doctor.verdict import Task
 from dataset_doctor.verify.augmentation import PRESETS
+from dataset_doctor.verify.metrics import Predictions
 
-Kind = Literal["baseline", "sampler", "weights", "loss", "augment", "background", "size", "model", "manifest", "weights file"]
+if TYPE_CHECKING:
+    from dataset_doctor.verify.training import Trained
+
+Kind = Literal["baseline", "sampler", "weights", "loss", "augment", "background", "size", "model", "manifest", "weights file", "posthoc"]
 
 MAX_FILE_BYTES = 512 << 20
-_PREFIXES = ("weights", "augment", "background", "size", "model")
+MAX_TAU = 10.0
+POSTHOC = "posthoc_logit_adjusted"
+_PREFIXES = ("weights", "augment", "background", "size", "model", POSTHOC)
 _ACTIONS: Mapping[Kind, Sequence[str]] = {
     "weights": ("weights",), "weights file": ("weights",), "augment": ("augment",), "size": ("input_size",), "model": ("model",),
     "background": ("add_background", "remove_background"), "manifest": ("oversample", "undersample", "repeat_factor"),
@@ -42,8 +48,8 @@ class Arm:
     """One treatment.
 
     name   as typed; unique among the arms
-    kind   what it changes
-    value  the sampler's, scheme's, loss's or preset's name, the ratio, the side, the model, or the path of a file
+    kind   what it changes; "posthoc" changes no training, only what the baseline's models say
+    value  the sampler's, scheme's, loss's or preset's name, the ratio, the side, the model, the exponent, or the path of a file
     """
 
     name: str
@@ -59,15 +65,18 @@ class Treatment:
     """What an arm changes of a training; None means as in the baseline.
 
     repeats        float64, one an image of the dataset: how often it is shown an epoch if it is in the training split
+    shown          a dataset whose training split is shown instead: the copy of which some pictures were made anew
     class_weights  float64 (K): weights of the classes in the loss
     background_weight  of a background class beside them
     loss           a name in LOSSES
     augment, size, model  a preset, a side in pixels, a model's name
     background     ratio of positive : background; for pictures that are cut out (for whole images it is in `repeats`)
+    tuned          fields of `Settings` that a search has chosen for this arm
     notes          what a reader should know, one sentence each
     """
 
     repeats: NDArray[np.float64] | None = None
+    shown: Dataset | None = None
     class_weights: NDArray[np.float64] | None = None
     background_weight: float = 1.0
     loss: str | None = None
@@ -75,6 +84,7 @@ class Treatment:
     size: int | None = None
     model: str | None = None
     background: str | None = None
+    tuned: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -84,8 +94,8 @@ class Treatment:
 def parse_arms(text: str | Sequence[str]) -> tuple[Arm, ...]:
     """Read arms, as `--arms` takes them.
 
-    `baseline`, a sampler, `weights:SCHEME`, a loss, `augment:PRESET`, `background:RATIO`, `size:N`, `model:NAME`, or `name=PATH` of a
-    manifest or weights file. The baseline comes first, whether it is named or not.
+    `baseline`, a sampler, `weights:SCHEME`, a loss, `posthoc_logit_adjusted` (also `:TAU`), `augment:PRESET`, `background:RATIO`, `size:N`,
+    `model:NAME`, or `name=PATH` of a manifest or weights file. The baseline comes first, whether it is named or not.
 
     >>> [arm.name for arm in parse_arms("weights:sqrt,repeat_factor")]
     ['baseline', 'weights:sqrt', 'repeat_factor']
@@ -117,22 +127,24 @@ def _arm(word: str) -> Arm:
     prefix, colon, value = word.partition(":")
     if colon and prefix in _PREFIXES:
         return _with_value(word, prefix, value)
-    if (word in SAMPLERS and word != "none") or prefix == "imblearn":
+    if (word in SAMPLERS and word != "none") or word == COPY_PASTE or prefix == "imblearn":
         return Arm(word, "sampler", word)
     for loss in (word, f"{word}_loss"):
         if loss in LOSSES:
             return Arm(word, "loss", loss)
+    if word == POSTHOC:
+        return Arm(word, "posthoc", "1")
     raise UsageError(f"--arms {word} is not known.", _known(word))
 
 
 def _known(word: str) -> str:
-    samplers = [name for name in SAMPLERS if name != "none"]
+    samplers = [*(name for name in SAMPLERS if name != "none"), COPY_PASTE]
     losses = [name.removesuffix("_loss") for name in LOSSES]
-    plain = ["baseline", *samplers, *losses, *(f"weights:{scheme}" for scheme in class_weights.SCHEMES)]
+    plain = ["baseline", *samplers, *losses, POSTHOC, *(f"weights:{scheme}" for scheme in class_weights.SCHEMES)]
     near = did_you_mean(word, [*plain, *(f"augment:{preset}" for preset in PRESETS)])
     if near.startswith("Did"):
         return near
-    names = ", ".join(plain[: 1 + len(samplers) + len(losses)])
+    names = ", ".join(plain[: 2 + len(samplers) + len(losses)])
     return f"Choose from: {names}, weights:SCHEME, augment:PRESET, background:RATIO, size:N, name=PATH."
 
 
@@ -155,6 +167,15 @@ def _with_value(word: str, prefix: str, value: str) -> Arm:
         if not (value.isascii() and value.isdecimal() and 8 <= int(value) <= 4096):
             raise UsageError(f"--arms {word}: {value or 'nothing'} is no side in pixels.", "Give 8 to 4096, like size:320.")
         return Arm(word, "size", value)
+    if prefix == POSTHOC:
+        try:
+            usable = 0 < float(value) <= MAX_TAU
+        except ValueError:
+            usable = False
+        if not usable:
+            hint = f"Give a number above 0 and up to {MAX_TAU:g}; 1 takes the classes as equally frequent."
+            raise UsageError(f"--arms {word}: {value or 'nothing'} is no exponent.", hint)
+        return Arm(word, "posthoc", value)
     return Arm(word, "model", value)
 
 
@@ -184,14 +205,25 @@ def _document(name: str, path: Path) -> dict[str, Any] | None:
 # What an arm changes ----------------------------------------------------------------------------------------------------
 
 
-def treat(arm: Arm, dataset: Dataset, *, task: Task, progress: Progress = silent) -> Treatment:
+def treat(arm: Arm, dataset: Dataset, *, task: Task, scratch: Path | None = None, progress: Progress = silent) -> Treatment:
     """Work out what an arm changes, on the training split alone.
+
+    Args:
+        arm: What `parse_arms` gave.
+        dataset: What is verified.
+        task: What is trained.
+        scratch: A folder for pictures that a sampler makes anew; it has to stay until they are loaded.
+        progress: Called with what is done, how much and how much in all.
 
     Raises:
         UsageError: the arm does not go with this dataset.
     """
     if arm.kind == "sampler":
         plan = rebalance(dataset, method=arm.value, split="train", progress=progress)
+        if plan.made is not None:
+            assert scratch is not None
+            write(plan.apply(dataset), scratch / arm.value, materialize="symlink", progress=progress)
+            return Treatment(shown=read(scratch / arm.value), notes=plan.notes)
         return Treatment(repeats=_repeats(dataset, plan.rows, plan.in_split), notes=plan.notes)
     if arm.kind == "weights":
         weighed = class_weights.weigh(dataset, arm.value, split="train", normalize="sample")
@@ -213,6 +245,10 @@ def treat(arm: Arm, dataset: Dataset, *, task: Task, progress: Progress = silent
         return Treatment(repeats=_repeats(dataset, plan.rows, plan.in_split), notes=plan.notes)
     if arm.kind == "background":
         return Treatment(background=arm.value)
+    if arm.kind == "posthoc" and task == "detect":
+        raise UsageError(f"--arms {arm.name} is for classification.", "For a detector compare focal, weights:SCHEME or a sampler.")
+    if arm.kind == "posthoc":
+        return Treatment(notes=("These are the baseline's models, asked differently: nothing was trained.",))
     return Treatment()
 
 
@@ -253,6 +289,8 @@ def _from_manifest(arm: Arm, dataset: Dataset) -> Treatment:
             f"--arms {arm.name}={arm.value} was made from another dataset, or from another state of this one.",
             "Verify the dataset that `rebalance` was given, or rebalance this one again.",
         )
+    if any(one.get("transform") for one in entries):
+        return _made_anew(arm, dataset)
     times = Counter(one["source"] for one in entries)
     row_of = {name: row for row, name in enumerate(dataset.images.file_name.tolist())}
     repeats = np.zeros(dataset.n_images)
@@ -262,6 +300,22 @@ def _from_manifest(arm: Arm, dataset: Dataset) -> Treatment:
     if not repeats[dataset.images.in_split[:, dataset.splits.index("train")]].any():
         raise UsageError(f"--arms {arm.name}={arm.value} shows no image of the training split.")
     return Treatment(repeats=repeats)
+
+
+def _made_anew(arm: Arm, dataset: Dataset) -> Treatment:
+    """Show the training split of a written copy: some of its pictures are in no other place."""
+    root = Path(arm.value).parent
+    try:
+        copy = read(root)
+    except DoctorError as error:
+        raise UsageError(
+            f"--arms {arm.name}={arm.value} names pictures that were made anew, and they are not beside it.", "Give the folder as written."
+        ) from error
+    if copy.class_names != dataset.class_names:
+        raise UsageError(f"--arms {arm.name}={arm.value} lies in a dataset of other classes.", "Give the folder as `rebalance` wrote it.")
+    if "train" not in copy.splits or not copy.images.in_split[:, copy.splits.index("train")].any():
+        raise UsageError(f"--arms {arm.name}={arm.value} shows no image of the training split.")
+    return Treatment(shown=copy)
 
 
 def background_repeats(is_background: NDArray[np.bool_], ratio: str) -> NDArray[np.float64]:
@@ -274,6 +328,32 @@ def background_repeats(is_background: NDArray[np.bool_], ratio: str) -> NDArray[
     wanted = parse_background(ratio).wanted(positives, positives)
     times = 1.0 if wanted is None or not have else wanted / have
     return np.where(is_background, times, 1.0)
+
+
+def adjusted(baseline: Trained, arm: Arm, counts: NDArray[np.int64]) -> Trained:
+    """Adjust what a trained model says for how frequent classes were in training, and train nothing.
+
+    The probability of each class is divided by its share of the training pictures to the power of tau, and all are scaled to sum to 1:
+    the largest is then the class of the largest logit minus tau × log of the share. Source: Menon et al. 2021, Long-tail Learning via
+    Logit Adjustment (section 4.1).
+
+    Args:
+        baseline: A training of the baseline.
+        arm: Its value is tau.
+        counts: Training pictures of each class (K); a class without any counts as the scarcest that has some.
+    """
+    shares = np.maximum(counts, counts[counts > 0].min()) / counts.sum()
+    divisor = shares ** float(arm.value)
+
+    def divided(predictions: Predictions | None) -> Predictions | None:
+        if predictions is None:
+            return None
+        raised = predictions.probabilities / divisor
+        return dataclasses.replace(predictions, probabilities=(raised / raised.sum(axis=1, keepdims=True)).astype(np.float32))
+
+    test = divided(baseline.test_predictions)
+    assert test is not None
+    return dataclasses.replace(baseline, outcome=test, val_predictions=divided(baseline.val_predictions), test_predictions=test)
 
 
 def addresses(arm: Arm, recommendations: Sequence[Recommendation]) -> tuple[str, ...]:

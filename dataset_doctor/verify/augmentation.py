@@ -6,6 +6,7 @@ comes from torch's global generator of the device.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+LEAST_SEEN = 0.25
+"""A box of which less than this share is left in the picture is not trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +80,71 @@ def augment(pictures: Tensor, how: Augmentation) -> Tensor:
     Returns:
         The same shape; values may leave 0 to 1 a little.
     """
-    return _coloured(_moved(pictures, how), how)
+    with _full_precision(pictures):
+        return _coloured(_moved(pictures, how), how)
+
+
+def _full_precision(like: Tensor) -> torch.autocast:
+    """Compute places as they are given: with the three digits of bfloat16 they would be off by pixels."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
+def augment_with_boxes(pictures: Tensor, boxes: Tensor, of: Tensor, how: Augmentation) -> tuple[Tensor, Tensor, Tensor]:
+    """Change each picture of a batch by chance, and its boxes with it.
+
+    Pictures are turned by quarters only: the box around a box that is turned by a few degrees is too large.
+
+    Args:
+        pictures: float (n, 3, S, S), 0 to 1.
+        boxes: float (m, 4), xyxy in pixels.
+        of: int64 (m), the picture that each box lies in.
+        how: How far.
+
+    Returns:
+        The pictures; the boxes (m, 4), cut off at the edges; and whether enough of each is left to be seen (m).
+    """
+    with _full_precision(pictures):
+        theta = _maps(len(pictures), pictures.shape[2], dataclasses.replace(how, degrees=0.0), pictures)
+        if theta is None:
+            return _coloured(pictures, how), boxes, torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
+        return _coloured(_resampled(pictures, theta), how), *_boxes_moved(boxes, theta[of], pictures.shape[2])
+
+
+def _boxes_moved(boxes: Tensor, theta: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Move each box (m, 4) by its map (m, 2, 3), cut it off at the edges, and tell whether enough of it is left."""
+    # The maps go from a place in the new picture to one in the old; boxes go the other way.
+    back = torch.linalg.inv(theta[:, :, :2])
+    corners = boxes.view(-1, 2, 2) * (2 / side) - 1
+    moved = (back.unsqueeze(1) @ (corners - theta[:, None, :, 2]).unsqueeze(3)).squeeze(3)
+    moved = (moved + 1) * (side / 2)
+    low, high = moved.amin(dim=1), moved.amax(dim=1)
+    whole = (high - low).prod(dim=1)
+    low, high = low.clamp(0, side), high.clamp(0, side)
+    sides = high - low
+    seen = (sides.prod(dim=1) >= LEAST_SEEN * whole) & (sides >= 1).all(dim=1)
+    return torch.cat([low, high], dim=1), seen
 
 
 def _moved(pictures: Tensor, how: Augmentation) -> Tensor:
     n, _, side, _ = pictures.shape
     if how.flip and not (how.flip_vertical or how.quarter_turns or how.degrees or how.shift or how.zoom):
         return torch.where(_coin(n, pictures), pictures.flip(3), pictures)
+    theta = _maps(n, side, how, pictures)
+    return pictures if theta is None else _resampled(pictures, theta)
+
+
+def _maps(n: int, side: int, how: Augmentation, like: Tensor) -> Tensor | None:
+    """Draw an affine map a picture, from places in the new one to places in the old, both from -1 to 1: (n, 2, 3); None for no change."""
     if not (how.flip or how.flip_vertical or how.quarter_turns or how.degrees or how.shift or how.zoom):
-        return pictures
-    scale = 1 + _within(n, how.zoom, pictures)
-    angle = _within(n, math.radians(how.degrees), pictures)
+        return None
+    scale = 1 + _within(n, how.zoom, like)
+    angle = _within(n, math.radians(how.degrees), like)
     if how.quarter_turns:
-        angle = angle + torch.randint(4, (n,), device=pictures.device) * (math.pi / 2)
-    across = _sign(n, how.flip, pictures)
-    down = _sign(n, how.flip_vertical, pictures)
+        angle = angle + torch.randint(4, (n,), device=like.device) * (math.pi / 2)
+    across = _sign(n, how.flip, like)
+    down = _sign(n, how.flip_vertical, like)
     # Shifts by whole pixels where nothing is turned or zoomed, so that nothing is blurred.
-    shift = [_within(n, how.shift * side, pictures) for _ in range(2)]
+    shift = [_within(n, how.shift * side, like) for _ in range(2)]
     if not (how.zoom or how.degrees):
         shift = [amount.round() for amount in shift]
     cos, sin = angle.cos() / scale, angle.sin() / scale
@@ -100,7 +152,11 @@ def _moved(pictures: Tensor, how: Augmentation) -> Tensor:
         torch.stack([cos * across, -sin * down, shift[0] * (2 / side)], 1),
         torch.stack([sin * across, cos * down, shift[1] * (2 / side)], 1),
     ]
-    grid = functional.affine_grid(torch.stack(rows, 1), [n, 3, side, side], align_corners=False)
+    return torch.stack(rows, 1)
+
+
+def _resampled(pictures: Tensor, theta: Tensor) -> Tensor:
+    grid = functional.affine_grid(theta, list(pictures.shape), align_corners=False)
     # "reflection" and "border" have no black edges to learn; the latter is the faster one.
     return functional.grid_sample(pictures, grid.to(pictures.dtype), padding_mode="border", align_corners=False)
 

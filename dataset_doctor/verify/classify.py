@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,28 +15,33 @@ from torch import Tensor, nn
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
 from dataset_doctor.losses import Loss, make_loss, weighted_cross_entropy
-from dataset_doctor.verdict import Cost
 from dataset_doctor.verify import models
 from dataset_doctor.verify.arms import Arm, Treatment, background_repeats
 from dataset_doctor.verify.augmentation import PRESETS, Augmentation, augment
 from dataset_doctor.verify.metrics import Predictions
 from dataset_doctor.verify.pictures import Data, Pictures
-from dataset_doctor.verify.training import Settings, Trained, autocast, fit, parameter_groups, place
+from dataset_doctor.verify.training import (
+    Scored,
+    Settings,
+    Trained,
+    autocast,
+    fit,
+    held_on,
+    measured_cost,
+    parameter_groups,
+    peak_memory,
+    place,
+    unheard,
+)
 
-_DEVICE_SHARE = 0.5
-"""Share of a device's free memory that pictures may take."""
-
-_MEASURED, _WORST = 10, 8
+_WORST = 8
 
 
 def applied(settings: Settings, treatment: Treatment) -> Settings:
     """Give the settings of an arm: the common ones, but for what the treatment changes."""
-    return dataclasses.replace(
-        settings,
-        size=treatment.size or settings.size,
-        model=treatment.model or settings.model,
-        augment=treatment.augment or settings.augment,
-    )
+    own = {"size": treatment.size, "model": treatment.model, "augment": treatment.augment}
+    changed = {name: value for name, value in own.items() if value is not None} | dict(treatment.tuned)
+    return dataclasses.replace(settings, **changed)
 
 
 def run(
@@ -50,6 +53,7 @@ def run(
     treatment: Treatment,
     checkpoint: Path | None = None,
     stepped: Callable[[int], None] = lambda step: None,
+    scored: Scored = unheard,
 ) -> Trained:
     """Train one arm with one seed, and measure it on the test split.
 
@@ -61,6 +65,7 @@ def run(
         treatment: What `arms.treat` gave.
         checkpoint: A file to go on from and to save to.
         stepped: Called with the steps done.
+        scored: As in `fit`; what it raises ends the training before anything is measured on the test split.
 
     Raises:
         UsageError: nothing to show, a model or weights that do not fit.
@@ -77,12 +82,11 @@ def run(
     job = _Job(data, settings, _loss(data, treatment, device))
     groups = parameter_groups(model, models.stages(model), settings)
     model = place(model, settings)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    fitted = fit(model, job, repeats, settings, seed=seed, label=f"arm {arm.name}, seed {seed}", groups=groups, checkpoint=checkpoint,
-                 stepped=stepped)  # fmt: skip
-    test = job.predict(model, data.test)
-    cost = _cost(model, job, fitted.seconds, fitted.pictures, device)
+    with peak_memory(device) as peak:
+        fitted = fit(model, job, repeats, settings, seed=seed, label=f"arm {arm.name}, seed {seed}", groups=groups, checkpoint=checkpoint,
+                     stepped=stepped, scored=scored)  # fmt: skip
+    test, one = job.predict(model, data.test), job.one()
+    cost = measured_cost(model, lambda: model(one), fitted, device, peak)
     return Trained(test, fitted.curves, cost, (*notes, *fitted.notes), job.predict(model, data.val), test)
 
 
@@ -119,7 +123,7 @@ class _Job:
         self._device = torch.device(settings.device)
         self._how: Augmentation = PRESETS[settings.augment]
         self._loss = loss
-        self._pixels = _placed(data.train.pixels, self._device)
+        self._pixels = held_on(data.train.pixels, self._device)
         self._label = torch.from_numpy(data.train.label).to(self._device)
         self._val = data.val
         # One multiplication and one addition bring bytes to mean 0 and spread 1.
@@ -169,38 +173,9 @@ class _Job:
         return floats if self._settings.channels_last else floats.contiguous()
 
 
-def _placed(pixels: Tensor, device: torch.device) -> Tensor:
-    """Hold pixels on the device where they fit."""
-    if device.type != "cuda":
-        return pixels if device.type == "cpu" else pixels.to(device)
-    free, _ = torch.cuda.mem_get_info(device)
-    return pixels.to(device) if pixels.numel() <= free * _DEVICE_SHARE else pixels
-
-
 def _logits(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     """Give the logits of models that give more than these."""
     return output if isinstance(output, Tensor) else output[0]
-
-
-def _cost(model: nn.Module, job: _Job, seconds: float, pictures: int, device: torch.device) -> Cost:
-    """Measure what a trained model takes."""
-    tensors = [*model.parameters(), *model.buffers()]
-    one, times = job.one(), []
-    with torch.no_grad():
-        for _ in range(_MEASURED + 3):
-            begun = time.perf_counter()
-            model(one)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            times.append(time.perf_counter() - begun)
-    return Cost(
-        train_seconds=round(seconds, 3),
-        parameters=sum(p.numel() for p in model.parameters()),
-        model_bytes=sum(t.numel() * t.element_size() for t in tensors),
-        latency_ms=round(statistics.median(times[3:]) * 1e3, 3),
-        peak_memory_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0,
-        images_per_second=round(pictures / seconds, 1) if seconds else 0.0,
-    )
 
 
 # For the report ---------------------------------------------------------------------------------------------------------

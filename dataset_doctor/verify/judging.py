@@ -107,6 +107,39 @@ def judge(
     return Judged(tuple(arms), _detectable(spreads), tuple(notes))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """The mean score of some models on the test images as they are, and on resamples of them (resamples, K)."""
+
+    mean: float
+    drawn: NDArray[np.float64]
+    n_images: int
+
+
+def measure(outcomes: Mapping[str, Sequence[Outcome]], *, resamples: int = RESAMPLES, random_seed: int = 0) -> dict[str, Scores]:
+    """Score sets of models, all on the same test images and on the same resamples of them as in `judge`."""
+    n_images = next(iter(outcomes.values()))[0].n_images
+    whole = np.ones((1, n_images))
+    drawn = _resampled(outcomes, n_images, resamples, random_seed)
+    mean = {name: float(np.mean([_mean(one.per_class(whole), axis=1) for one in told])) for name, told in outcomes.items()}
+    return {name: Scores(mean[name], drawn[name], n_images) for name in outcomes}
+
+
+def compare(one: Scores, other: Scores, by_seed: NDArray[np.float64]) -> tuple[Interval, Word]:
+    """Compare two sets of models by the difference of their mean scores.
+
+    Args:
+        one: Of the first set, from the same call of `measure` as `other`.
+        other: Of what it is compared with.
+        by_seed: A value a seed, whose variance ÷ the number of seeds is what seeds contribute to that of the difference (S).
+    """
+    # Means of one and of several equal models differ in their last digit.
+    difference = round(one.mean - other.mean, 12)
+    spread = _spread(by_seed - by_seed.mean() + difference, _mean(one.drawn - other.drawn, axis=1), one.n_images)
+    interval = spread.interval(CONFIDENCE)
+    return interval, _word(interval)
+
+
 def groups(train_images: NDArray[np.int64]) -> list[GroupName | None]:
     """Call classes rare (up to 10 images in training), common (up to 100) or frequent, as LVIS does; None without any.
 

@@ -75,9 +75,9 @@ class SmallCnn(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.stage1 = nn.Sequential(*_convolution(3, 32, 2), *_convolution(32, 32, 1))
-        self.stage2 = nn.Sequential(*_convolution(32, 64, 2), *_convolution(64, 64, 1))
-        self.stage3 = nn.Sequential(*_convolution(64, 128, 2), *_convolution(128, 128, 1))
+        self.stage1 = nn.Sequential(*convolution(3, 32, 2), *convolution(32, 32, 1))
+        self.stage2 = nn.Sequential(*convolution(32, 64, 2), *convolution(64, 64, 1))
+        self.stage3 = nn.Sequential(*convolution(64, 128, 2), *convolution(128, 128, 1))
         self.fc = nn.Linear(128, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
@@ -89,7 +89,8 @@ class SmallCnn(nn.Module):
         return logits
 
 
-def _convolution(width_in: int, width: int, stride: int) -> list[nn.Module]:
+def convolution(width_in: int, width: int, stride: int) -> list[nn.Module]:
+    """Make a convolution of 3 × 3 with its norm and rectifier."""
     return [nn.Conv2d(width_in, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
 
 
@@ -204,7 +205,7 @@ _OTHER_SIZE = "Take a larger --size (224 is usual for torchvision's models), or 
 def _pretrained(model: nn.Module, settings: Settings, num_classes: int) -> list[str]:
     """Put weights into a model; the last layer stays new where it has another number of classes."""
     assert settings.weights is not None
-    state = _read_state(Path(settings.weights)) if Path(settings.weights).exists() else _named_state(settings)
+    state = read_state(Path(settings.weights)) if Path(settings.weights).exists() else named_state(settings)
     own = model.state_dict()
     extra = [name for name in state if name not in own and not name.startswith(("AuxLogits", "aux"))]
     fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
@@ -224,7 +225,7 @@ def _pretrained(model: nn.Module, settings: Settings, num_classes: int) -> list[
     return []
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Tensor]:
     """Read a file of parameters; nothing in it is executed."""
     try:
         if path.stat().st_size > MAX_WEIGHTS_BYTES:
@@ -244,7 +245,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): value for name, value in state.items()}
 
 
-def _named_state(settings: Settings) -> dict[str, Tensor]:
+def named_state(settings: Settings) -> dict[str, Tensor]:
     """Have torchvision fetch weights by their name."""
     import torchvision
 

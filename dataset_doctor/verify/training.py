@@ -19,6 +19,7 @@ import dataclasses
 import math
 import os
 import pickle
+import statistics
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,7 +37,7 @@ from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.samplers import RepeatSampler
 from dataset_doctor.verdict import Cost
 from dataset_doctor.verify.augmentation import PRESETS
-from dataset_doctor.verify.metrics import Outcome, Predictions
+from dataset_doctor.verify.metrics import Detections, Outcome, Predictions
 
 Optimizer = Literal["sgd", "adam", "adamw", "rmsprop"]
 Schedule = Literal["cosine", "constant", "drops"]
@@ -55,6 +56,12 @@ LOOKED_AT = 50
 """Steps after which losses are looked at on a GPU: reading each would stop the device at every step."""
 
 CHECKPOINT_SECONDS = 60.0
+
+DEVICE_SHARE = 0.5
+"""Share of a device's free memory that pictures may take."""
+
+MEASURED = 10
+"""Times that a model is asked for one picture."""
 
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AssertionError, EOFError, zipfile.BadZipFile)
 """What comes of reading a file of ours that was damaged."""
@@ -184,6 +191,14 @@ class TrainingFailed(DoctorError):
     """A training that cannot go on: a loss that is no number, or no memory for a single picture. What was finished is kept."""
 
 
+Scored = Callable[[int, float], None]
+"""What is told of each look at the validation split: the steps done, and the score."""
+
+
+def unheard(step: int, score: float) -> None:
+    """Tell nobody."""
+
+
 class Job(Protocol):
     """What is trained on: how to make a loss of some training examples, and how good the model is on the validation split."""
 
@@ -208,6 +223,7 @@ def fit(
     groups: Sequence[dict[str, Any]] | None = None,
     checkpoint: Path | None = None,
     stepped: Callable[[int], None] = lambda step: None,
+    scored: Scored = unheard,
 ) -> Fitted:
     """Train a model in place and leave it with the parameters that did best on the validation split.
 
@@ -221,6 +237,8 @@ def fit(
         groups: Parameter groups for the optimiser, each with a "scale" of the learning rate; by default `parameter_groups`.
         checkpoint: A file to go on from where it exists, and to save to; removed at the end by who has kept the result.
         stepped: Called with the number of steps done.
+        scored: Called with the steps done and the score after each evaluation, those before a checkpoint included; may end the training
+            by raising.
 
     Raises:
         TrainingFailed: a loss that is no number.
@@ -234,6 +252,8 @@ def fit(
     run = _Run(loss=torch.zeros(settings.steps, device=device), parts=1)
     if checkpoint is not None:
         run.load(checkpoint, model, optimizer, scaler, seed)
+        for step, score in zip(run.curves["step"], run.curves["val"], strict=True):
+            scored(int(step), score)
     order.skip_to(run.step)
     saved_at, ended = time.monotonic(), False
     with _chance_kept(device), _determinism(settings):
@@ -261,6 +281,7 @@ def fit(
             if last:
                 _wait(device)
                 ended = _evaluate(model, job, run, settings)
+                scored(run.step, run.curves["val"][-1])
             if checkpoint is not None and (last or time.monotonic() - saved_at > CHECKPOINT_SECONDS):
                 run.save(checkpoint, model, optimizer, scaler, seed)
                 saved_at = time.monotonic()
@@ -477,6 +498,76 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def held_on(pixels: Tensor, device: torch.device) -> Tensor:
+    """Hold pixels on the device where they fit."""
+    if device.type != "cuda":
+        return pixels if device.type == "cpu" else pixels.to(device)
+    free, _ = torch.cuda.mem_get_info(device)
+    return pixels.to(device) if pixels.numel() <= free * DEVICE_SHARE else pixels
+
+
+# What it takes ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Peak:
+    """The most memory that was taken, 0 where it cannot be measured."""
+
+    bytes: int = 0
+
+
+@contextlib.contextmanager
+def peak_memory(device: torch.device) -> Iterator[Peak]:
+    """Measure the most memory that is taken meanwhile: on a GPU what tensors hold there, else what the whole process holds.
+
+    Of the process, because memory that an earlier training gave back stays with it: a difference would flatter the later ones. Only Linux
+    can begin to count anew.
+    """
+    peak = Peak()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        yield peak
+        peak.bytes = torch.cuda.max_memory_allocated(device)
+        return
+    is_reset = False
+    with contextlib.suppress(OSError):
+        # The highest resident size so far is forgotten (proc(5)).
+        Path("/proc/self/clear_refs").write_text("5")
+        is_reset = device.type == "cpu"
+    yield peak
+    if is_reset:
+        with contextlib.suppress(OSError, ValueError, StopIteration):
+            status = Path("/proc/self/status").read_text()
+            peak.bytes = int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) << 10
+
+
+def measured_cost(model: nn.Module, ask: Callable[[], object], fitted: Fitted, device: torch.device, peak: Peak) -> Cost:
+    """Tell what a training took, and what its model takes.
+
+    Args:
+        model: Trained, in evaluation mode.
+        ask: Asks it for one picture; the middling time of several is its latency.
+        fitted: What `fit` gave.
+        device: Where the model is.
+        peak: What `peak_memory` gave around `fit`.
+    """
+    tensors, times = [*model.parameters(), *model.buffers()], []
+    with torch.no_grad():
+        for _ in range(MEASURED + 3):
+            begun = time.perf_counter()
+            ask()
+            _wait(device)
+            times.append(time.perf_counter() - begun)
+    return Cost(
+        train_seconds=round(fitted.seconds, 3),
+        parameters=sum(p.numel() for p in model.parameters()),
+        model_bytes=sum(t.numel() * t.element_size() for t in tensors),
+        latency_ms=round(statistics.median(times[3:]) * 1e3, 3),
+        peak_memory_bytes=peak.bytes,
+        images_per_second=round(fitted.pictures / fitted.seconds, 1) if fitted.seconds else 0.0,
+    )
+
+
 # What a training carries along ------------------------------------------------------------------------------------------
 
 
@@ -588,6 +679,7 @@ def train_arms(
     *,
     steps: int,
     folders: Mapping[str, Path] | None = None,
+    what: str = "arms",
     progress: Progress = silent,
 ) -> dict[str, list[Trained]]:
     """Train every arm with every seed, seed by seed; what an earlier call finished is loaded, and what it began goes on.
@@ -598,12 +690,13 @@ def train_arms(
         run_one: Trains one; the same whatever the task.
         steps: Of one training, for the progress.
         folders: Where each arm's finished trainings and checkpoints are kept; None keeps nothing.
+        what: What the arms are called.
         progress: Called with steps done and steps of all trainings; the time left follows from these.
 
     Returns:
         The trainings of each arm, in the order of `seeds`.
     """
-    what, total, done = f"Training {len(arms):,} arms × {len(seeds):,} seeds", steps * len(arms) * len(seeds), 0
+    what, total, done = f"Training {len(arms):,} {what} × {len(seeds):,} seeds", steps * len(arms) * len(seeds), 0
     trained: dict[str, list[Trained]] = {arm: [] for arm in arms}
     for seed in seeds:
         for arm in arms:
@@ -631,7 +724,7 @@ class Kept(Outcome, Protocol):
         """Give all there is to it, without Python objects."""
 
 
-OUTCOMES: dict[str, Callable[..., Outcome]] = {"Predictions": Predictions}
+OUTCOMES: dict[str, Callable[..., Outcome]] = {"Predictions": Predictions, "Detections": Detections}
 """What finished trainings are read back as: the outcome's class name, and what makes one of its arrays."""
 
 
@@ -675,7 +768,7 @@ def load_trained(path: Path) -> Trained | None:
             test = outcome
         seconds, parameters, model_bytes, latency, memory, speed = arrays["cost"].tolist()
         cost = Cost(seconds, int(parameters), int(model_bytes), latency, int(memory), speed)
-        curves = {name: tuple(values.tolist()) for name, values in parts["curve"].items()}
+        curves = {name: tuple(values.astype(int if name == "step" else float).tolist()) for name, values in parts["curve"].items()}
         return Trained(outcome, curves, cost, tuple(arrays["notes"].tolist()), val, test)
     except _UNREADABLE:
         return None

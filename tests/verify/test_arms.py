@@ -11,7 +11,9 @@ import pytest
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
 from dataset_doctor.formats import read, write
-from dataset_doctor.verify.arms import parse_arms, treat
+from dataset_doctor.verify.arms import Arm, adjusted, parse_arms, treat
+from dataset_doctor.verify.metrics import Predictions
+from dataset_doctor.verify.training import Trained
 from dataset_doctor.weights import weigh
 from tests.verify.drawn import write_folders
 
@@ -40,6 +42,8 @@ def test_the_baseline_is_always_there_and_first() -> None:
         ("background:1:2", "background", "1:2"),
         ("background:10%", "background", "10%"),
         ("size:320", "size", "320"),
+        ("posthoc_logit_adjusted", "posthoc", "1"),
+        ("posthoc_logit_adjusted:0.5", "posthoc", "0.5"),
     ],
 )
 def test_every_kind_of_arm_is_read(text: str, kind: str, value: str) -> None:
@@ -59,6 +63,9 @@ def test_every_kind_of_arm_is_read(text: str, kind: str, value: str) -> None:
         ("size:big", "big is no side in pixels"),
         ("size:4", "Give 8 to 4096"),
         ("background:lots", "a ratio of positive : background"),
+        ("posthoc_logit_adjusted:much", "much is no exponent"),
+        ("posthoc_logit_adjusted:nan", "Give a number above 0 and up to 10"),
+        ("posthoc_logit_adjust", "Did you mean posthoc_logit_adjusted?"),
         ("focal,focal", "names focal twice"),
         ("baseline", "only the baseline"),
         (" , ", "names nothing"),
@@ -137,3 +144,37 @@ def test_a_manifest_of_another_dataset_is_refused(folders: Dataset, tmp_path: Pa
 
     with pytest.raises(UsageError, match="was made from another dataset"):
         treat(parse_arms(f"mine={tmp_path / 'm.json'}")[1], folders, task="classify")
+
+
+@pytest.mark.parametrize("tau", ["0.5", "1", "2"])
+def test_the_adjustment_afterwards_takes_the_largest_logit_minus_the_logarithm_of_the_share(tau: str) -> None:
+    """Equation 9 of Menon et al. 2021 on logits; a class without pictures counts as the scarcest; a confident 0 stays 0."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (200, 4))
+    given = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
+    said = Predictions(rng.integers(0, 4, 200), given, np.arange(200))
+    trained = Trained(said, {"val": (0.5,)}, val_predictions=said, test_predictions=said)
+
+    result = adjusted(trained, Arm("posthoc", "posthoc", tau), np.array([90, 9, 1, 0]))
+
+    assert result.test_predictions is not None and result.val_predictions is not None and result.curves == trained.curves
+    assert result.outcome is result.test_predictions
+    expected = (logits - float(tau) * np.log([0.9, 0.09, 0.01, 0.01])).argmax(axis=1)
+    assert (result.test_predictions.predicted == expected).all() and (result.val_predictions.predicted == expected).all()
+    np.testing.assert_allclose(result.test_predictions.probabilities.sum(axis=1), 1, atol=1e-6)
+    assert said.probabilities is given and (given == trained.test_predictions.probabilities).all()  # type: ignore[union-attr]
+
+
+def test_the_adjustment_afterwards_changes_nothing_where_classes_are_alike() -> None:
+    """Equal counts divide all by the same."""
+    said = Predictions(np.zeros(3, np.int64), np.array([[0.2, 0.8], [0.5, 0.5], [1, 0]], np.float32), np.arange(3))
+
+    result = adjusted(Trained(said, {}, test_predictions=said), Arm("posthoc", "posthoc", "1"), np.array([7, 7]))
+
+    np.testing.assert_allclose(result.test_predictions.probabilities, said.probabilities)  # type: ignore[union-attr]
+
+
+def test_a_detector_is_not_adjusted_afterwards(folders: Dataset) -> None:
+    """It has no probability of each class to divide."""
+    with pytest.raises(UsageError, match="is for classification"):
+        treat(parse_arms("posthoc_logit_adjusted")[1], folders, task="detect")

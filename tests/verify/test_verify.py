@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dataset_doctor.balance import rebalance
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
-from dataset_doctor.formats import read
+from dataset_doctor.formats import read, write
 from dataset_doctor.verdict import Verdict
-from dataset_doctor.verify import Refused, classify, verify
+from dataset_doctor.verify import Refused, classify, default_settings, detect, verify
 from dataset_doctor.verify.training import Settings
 from dataset_doctor.weights import weigh
 from tests.command import run as command
@@ -65,14 +67,14 @@ def test_every_kind_of_arm_is_trained_and_judged(things: Path, tmp_path: Path) -
     command("rebalance", things, tmp_path / "out", "--method", "oversample", "--seed", "1")
     arms = (
         "baseline,weights:uniform,weights:sqrt,repeat_factor,class_aware,oversample,undersample,focal,class_balanced,logit_adjusted,ldam,"
-        f"sigmoid_focal,weighted_cross_entropy,augment:outdoor,size:24,model:cifar_resnet14,mine={tmp_path / 'w.json'},made={tmp_path / 'out'}"
+        f"sigmoid_focal,weighted_cross_entropy,posthoc_logit_adjusted,augment:outdoor,size:24,model:cifar_resnet14,mine={tmp_path / 'w.json'},made={tmp_path / 'out'}"
     )
 
     verdict = quick(dataset, arms, seeds=1)
     document = json.loads(json.dumps(verdict.to_dict(), allow_nan=False))
 
     assert [arm.name for arm in verdict.arms][:4] == ["baseline", "weights:uniform", "weights:sqrt", "repeat_factor"]
-    assert len(verdict.arms) == 18 and verdict.metric == "balanced_accuracy" and verdict.task == "classify"
+    assert len(verdict.arms) == 19 and verdict.metric == "balanced_accuracy" and verdict.task == "classify"
     assert {"schema", "schema_version", "task", "metric", "arms", "detectable_difference", "steps", "environment"} <= set(document)
     assert "difference" not in document["arms"][0] and document["arms"][1]["difference"]["mean"] == 0
     assert document["arms"][1]["seeds"] == document["arms"][0]["seeds"]
@@ -96,6 +98,53 @@ def test_instances_and_background_are_cut_out_and_classified(boxes: Path) -> Non
 # Kept and taken up ------------------------------------------------------------------------------------------------------
 
 
+def test_pictures_made_anew_are_trained_on(things: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An augmented copy is an arm: its altered pictures are shown, and validation and test pictures stay those of the dataset."""
+    dataset = read(things)
+    plan = rebalance(dataset, method="oversample", target="uniform", max_repeat=4, budget=3, augment="color,rotate")
+    write(plan.apply(dataset), tmp_path / "copy")
+    seen = {}
+    train = classify.run
+
+    def watched(arm: Any, seed: int, data: Any, *args: Any, **options: Any) -> Any:
+        seen[arm.name] = data
+        return train(arm, seed, data, *args, **options)
+
+    monkeypatch.setattr(classify, "run", watched)
+    quick(dataset, f"oversample,altered={tmp_path / 'copy'}", seeds=1)
+
+    altered, plain = seen["altered"], seen["baseline"]
+    assert altered.counts.tolist() == [change.after for change in plan.classes]
+    assert altered.val is plain.val and altered.test is plain.test and altered.mean == plain.mean
+    there = {picture.numpy().tobytes() for picture in plain.train.pixels}
+    new = sum(picture.numpy().tobytes() not in there for picture in altered.train.pixels)
+    assert new == plan.epoch_images - plan.distinct_images > 0
+
+
+@pytest.mark.parametrize("task", ["classify", "detect"])
+def test_pasted_pictures_are_an_arm(boxes: Path, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are written for the comparison alone, trained on, and gone when it ends."""
+    root = shutil.copytree(boxes, tmp_path / "boxes")
+    for label in sorted((root / "labels" / "train").glob("*.txt"))[2:]:
+        label.write_text("".join(line for line in label.read_text().splitlines(keepends=True) if line.startswith("0")))
+    trained_on = {}
+    module = classify if task == "classify" else detect
+    train = module.run
+
+    def watched(arm: Any, seed: int, data: Any, *args: Any, **options: Any) -> Any:
+        trained_on[arm.name] = data.train_images.tolist()
+        return train(arm, seed, data, *args, **options)
+
+    monkeypatch.setattr(module, "run", watched)
+    before = set(Path(tempfile.gettempdir()).glob("dataset-doctor-*"))
+    settings = SETTINGS if task == "classify" else dataclasses.replace(default_settings("detect"), steps=2, batch=2, evaluations=1, size=64)
+
+    quick(read(root), "copy_paste", settings=settings, task=task, seeds=1)
+
+    assert trained_on["copy_paste"][1] > trained_on["baseline"][1]
+    assert set(Path(tempfile.gettempdir()).glob("dataset-doctor-*")) == before
+
+
 def test_what_is_finished_is_not_trained_again(things: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second call with one arm more trains that arm alone, and gives the same verdict on the others."""
     trained: list[tuple[str, int]] = []
@@ -111,6 +160,22 @@ def test_what_is_finished_is_not_trained_again(things: Path, tmp_path: Path, mon
 
     assert trained == [("baseline", 0), ("weights:sqrt", 0), ("baseline", 1), ("weights:sqrt", 1), ("focal", 0), ("focal", 1)]
     assert again.arm("weights:sqrt").difference == first.arm("weights:sqrt").difference
+
+
+def test_an_adjustment_afterwards_trains_nothing(things: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the baseline's models, seed by seed, at their cost; and stands where it was named."""
+    calls: list[str] = []
+    real = classify.run
+    monkeypatch.setattr(classify, "run", lambda arm, *rest, **options: (calls.append(arm.name), real(arm, *rest, **options))[1])
+
+    verdict = quick(read(things), "posthoc_logit_adjusted,weights:sqrt,posthoc_logit_adjusted:0.5")
+    baseline, one, _, half = verdict.arms
+
+    assert calls == ["baseline", "weights:sqrt"] * 2
+    assert [arm.name for arm in verdict.arms] == ["baseline", "posthoc_logit_adjusted", "weights:sqrt", "posthoc_logit_adjusted:0.5"]
+    assert one.cost == half.cost == baseline.cost
+    assert [run.curves for run in one.seeds] == [run.curves for run in baseline.seeds]
+    assert one.seeds[0].metrics["calibration_error"] != baseline.seeds[0].metrics["calibration_error"]
 
 
 def test_other_settings_or_pictures_are_trained_anew(things: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
