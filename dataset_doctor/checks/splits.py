@@ -16,7 +16,7 @@ from dataset_doctor.checks._groups import groups_found, picture_groups, with_fir
 from dataset_doctor.checks._problems import reported
 from dataset_doctor.dataset import Dataset, Place, Rows
 from dataset_doctor.findings import Facts, Found, Severity, plural
-from dataset_doctor.statistics import RARE_IMAGES
+from dataset_doctor.statistics import RARE_IMAGES, statistics
 
 EVALUATED = ("val", "test")
 
@@ -103,14 +103,18 @@ def split_drift(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** If the split is meant to be another place or time, keep it and say so. Else split again, stratified by class.
 
+    Of a dataset that `rebalance` wrote, each picture counts once: what was repeated or pasted on purpose is no drift.
+
     Tested on images that hold the class, 2 × 2: chi-squared, or Fisher's exact test where few are expected; the false discovery rate over
     all classes and splits is 1 % (Benjamini and Hochberg, 1995). Besides, the share must differ by a factor of 2, or Cramér's V reach 0.2.
     """
     if "train" not in dataset.splits:
         return None
     train = dataset.splits.index("train")
-    sizes = np.array([row.images for row in facts.statistics.splits])
-    images = np.array([[count.images for count in row.splits] for row in facts.statistics.classes]).reshape(-1, len(sizes))
+    repeat = dataset.images.is_repeat
+    tables = statistics(dataset.select(~repeat)) if repeat.any() else facts.statistics
+    sizes = np.array([row.images for row in tables.splits])
+    images = np.array([[count.images for count in row.splits] for row in tables.classes]).reshape(-1, len(sizes))
     others = [s for s, name in enumerate(dataset.splits) if name in EVALUATED and sizes[s] >= DRIFT_LEAST_IMAGES and images[:, s].any()]
     if not others or sizes[train] < DRIFT_LEAST_IMAGES or not len(images):
         return None

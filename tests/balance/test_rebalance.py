@@ -401,3 +401,20 @@ def test_the_default_is_what_the_audit_recommends(shared_data: Path, folder: str
     assert plan.method == ("none" if wanted is None else wanted.action)
     if wanted is not None and wanted.expected is not None:
         assert wanted.expected.classes == tuple((c.name, c.before, c.after) for c in plan.classes)
+
+
+def test_what_is_repeated_on_purpose_is_no_drift_between_splits() -> None:
+    """The audit of a balanced copy compares pictures, not showings; copies that nobody states to be such still count."""
+    lines = ["format: folder", "task: classify", "classes: cat dog"]
+    lines += [f"{split}/{name}/{at}.jpg 100x80 {split}" for split, counts in (("train", (400, 40)), ("val", (200, 20)))
+              for name, n in zip(("cat", "dog"), counts, strict=True) for at in range(n)]  # fmt: skip
+    dataset = drawn("\n".join(lines))
+    balanced = rebalance(dataset, method="oversample", target="uniform", budget=2).apply(dataset)
+
+    def drifts(one: Dataset) -> bool:
+        return "split-drift" in {finding.name for finding in dd.audit(one).findings}
+
+    assert balanced.n_images > dataset.n_images + 300
+    assert not drifts(dataset) and not drifts(balanced)
+    unstated = dataclasses.replace(balanced.images, picture=np.arange(balanced.n_images, dtype=np.int32))
+    assert drifts(dataclasses.replace(balanced, images=unstated))
