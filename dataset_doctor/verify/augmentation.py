@@ -65,6 +65,10 @@ PRESETS: Mapping[str, Augmentation] = {
         contrast=0.15, colour=0.08,
     ),
     "document": Augmentation("text, digits and signs: never mirrored", degrees=5, shift=0.1, zoom=0.1, brightness=0.2, contrast=0.2),
+    "text": Augmentation(
+        "as document, with sensor noise", degrees=5, shift=0.1, zoom=0.1, brightness=0.2, contrast=0.2, noise=0.03,
+    ),
+    "fixed-camera": Augmentation("a camera that never moves: light and noise alone", brightness=0.3, contrast=0.3, noise=0.03),
     "noisy": Augmentation("as light, with sensor noise", shift=0.08, zoom=0.08, noise=0.05),
 }  # fmt: skip
 """What `augment:NAME` may name. Amounts follow the rules in the documentation: modest, and chosen by how the pictures were taken."""

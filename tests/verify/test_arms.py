@@ -12,6 +12,7 @@ from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
 from dataset_doctor.formats import read, write
 from dataset_doctor.verify.arms import Arm, adjusted, parse_arms, treat
+from dataset_doctor.verify.augmentation import PRESETS
 from dataset_doctor.verify.metrics import Predictions
 from dataset_doctor.verify.training import Trained
 from dataset_doctor.weights import weigh
@@ -178,3 +179,12 @@ def test_a_detector_is_not_adjusted_afterwards(folders: Dataset) -> None:
     """It has no probability of each class to divide."""
     with pytest.raises(UsageError, match="is for classification"):
         treat(parse_arms("posthoc_logit_adjusted")[1], folders, task="detect")
+
+
+def test_presets_of_copies_are_presets_of_training() -> None:
+    """What `rebalance --augment` calls by a name, an arm may too; those that mirror nothing do so in both."""
+    from dataset_doctor.balance import PRESETS as COPIES
+
+    assert set(COPIES) <= set(PRESETS)
+    for name, operations in COPIES.items():
+        assert PRESETS[name].flip == ("flip" in operations) and PRESETS[name].flip_vertical == ("flipud" in operations)
