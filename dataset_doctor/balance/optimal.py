@@ -47,6 +47,9 @@ LEVELS = (0.3, 0.65)
 EASE = 0.95
 """Part of the largest share that a budget suffices for. Right at the largest, hardly anything is left to choose."""
 
+ROUNDING = 1e-12
+"""Part of the numbers in a sum that may be lost in it, and more."""
+
 _STEPS, _MEMORY, _AGAIN, _STEPS_DOWN = 200, 10, 3, 2
 
 
@@ -281,7 +284,9 @@ def share_bound(problem: Problem, looks: list[Look], low: float, high: float) ->
             if slope != steeper and low < (cross := (other - base) / (slope - steeper)) < high:
                 ends.append(float(cross))
     at = np.array(ends)
-    half_squares = (lines[:, :1] + lines[:, 1:] * at).max(axis=0)
+    # Beyond the shortest epoch lines are so steep that their values are but rounding: what may be that does not count.
+    rise = lines[:, 1:] * at
+    half_squares = (lines[:, :1] + rise - ROUNDING * (np.abs(lines[:, :1]) + np.abs(rise))).max(axis=0)
     squares = np.maximum(2 * half_squares + problem.idle, (at + problem.idle) ** 2 / problem.n_images)
     shares = (at + problem.idle) ** 2 / squares / problem.n_images
     largest = int(shares.argmax())

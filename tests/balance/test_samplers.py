@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import sparse
@@ -61,6 +61,7 @@ def demands(draw: st.DrawFn, name: str) -> tuple[Demand, Demand]:
 
 
 @EVERY
+@settings(deadline=None)
 @given(data=st.data())
 def test_every_sampler_keeps_the_contract(name: str, data: st.DataObject) -> None:
     """Whole repeats within the limits, the same for the same seed; no class is lost, empty images stay, the input is not touched."""
