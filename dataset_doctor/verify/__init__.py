@@ -22,27 +22,24 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset
-from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
+from dataset_doctor.errors import UsageError, did_you_mean
 from dataset_doctor.findings import Recommendation, Report, listed, plain, plural
 from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.pixels import Pixels
 from dataset_doctor.verdict import ArmVerdict, Cost, Task, Verdict
+from dataset_doctor.verify.bench import Bench, Refused, classify_bench, detect_bench, refuse_leakage, refuse_unsplit
 from dataset_doctor.verify.judging import CONFIDENCE, judge
 
 if TYPE_CHECKING:
     from dataset_doctor.verify.arms import Arm, Treatment
-    from dataset_doctor.verify.detect import Views
     from dataset_doctor.verify.learning_curve import Curve
-    from dataset_doctor.verify.pictures import Data
     from dataset_doctor.verify.training import Settings, Trained
     from dataset_doctor.verify.tuning import Method, Search
 
@@ -52,15 +49,11 @@ SEEDS = 3
 KEPT_DAYS = 30
 LITTLE_LEARNT = 0.05
 """A mean average precision below which a detector is said to have learnt little."""
-REVISION = 1
+REVISION = 2
 """To be raised with every change to what a training gives: finished ones of another revision are not taken up."""
 
 StateChoice = Path | Literal["default"] | None
 """A folder for finished trainings and checkpoints, one in the user's cache folder, or none."""
-
-
-class Refused(DoctorError):
-    """A comparison that would say nothing: no test split, pictures in several splits, nothing to tell apart."""
 
 
 def verify(
@@ -142,11 +135,11 @@ def verify(
     with tempfile.TemporaryDirectory(prefix="dataset-doctor-") as scratch:
         treatments = {arm.name: treat(arm, dataset, task=task, scratch=Path(scratch), progress=progress) for arm in compared}
         if task == "classify":
-            bench = _classify_bench(dataset, pixels, settings, treatments, margin=margin, background=background_crops, progress=progress)
+            bench = classify_bench(dataset, pixels, settings, treatments, margin=margin, background=background_crops, progress=progress)
         else:
             if margin is not None or background_crops:
                 raise UsageError("--margin and --background-crops are for instances that are cut out.", "Add --task classify.")
-            bench = _detect_bench(dataset, pixels, settings, [(arm, treatments[arm.name]) for arm in compared], progress=progress)
+            bench = detect_bench(dataset, pixels, settings, [(arm, treatments[arm.name]) for arm in compared], progress=progress)
     of_name = {arm.name: arm for arm in compared}
 
     def run_one(arm: str, seed: int, *, checkpoint: Path | None, stepped: Callable[[int], None]) -> Trained:
@@ -288,227 +281,7 @@ def choose_task(dataset: Dataset, task: str | None, device: str) -> tuple[str, T
     return found, "classify", ("Instances were cut out and classified; --task detect trains a detector.",)
 
 
-# Refusals -----------------------------------------------------------------------------------------------------------
-
-
-def refuse_unsplit(dataset: Dataset) -> None:
-    """Refuse a dataset without the three splits, or with fewer than two classes to tell apart.
-
-    Raises:
-        Refused: with the command that divides it.
-    """
-    filled = {name for name, n in zip(dataset.splits, dataset.images.in_split.sum(axis=0).tolist(), strict=True) if n}
-    missing = [name for name in ("train", "val", "test") if name not in filled]
-    if missing:
-        what = "no test split" if "test" in missing else f"no {missing[0]} split"
-        why = {"test": "Without one nothing can be measured.", "val": "Without one no checkpoint can be chosen.", "train": ""}
-        have = ", ".join(name for name in dataset.splits if name in filled) or "none"
-        raise Refused(f"The dataset has {what} (it has: {have}). {why[missing[-1]]}".rstrip(), _divide(dataset))
-    if not dataset.images.has_file.any():
-        raise Refused("No image file is at hand: there is nothing to train on.", "Name their folder with --images.")
-
-
-def refuse_leakage(dataset: Dataset, report: Report) -> None:
-    """Refuse a dataset of which pictures lie in several splits.
-
-    Raises:
-        Refused: with the finding, and the command that divides it anew.
-    """
-    for finding in report.findings:
-        if finding.name in ("split-leakage", "image-in-several-splits"):
-            raise Refused(f"{finding.code} {finding.name}: {finding.message}. A test on these would say nothing.", _divide(dataset))
-
-
-def _divide(dataset: Dataset) -> str:
-    import shlex
-
-    from dataset_doctor.audit import label_errors
-
-    root = str(dataset.root)
-    broken = " --allow-errors" if label_errors(dataset) else ""
-    return f"Divide it: dataset-doctor split {shlex.quote(root)} {shlex.quote(os.path.basename(root) + '-divided')}{broken}"
-
-
-def _refuse_classes(data: Data) -> None:
-    """Refuse what cannot be told apart, or not be chosen by."""
-    k = len(data.class_names)
-    train, val, test = (np.bincount(part.label, minlength=k) for part in (data.train, data.val, data.test))
-    if (train > 0).sum() < 2:
-        only = [name for name, n in zip(data.class_names, train.tolist(), strict=True) if n]
-        has = f"only {only[0]}" if only else "nothing"
-        raise Refused(f"The training split shows {has}: there is nothing to tell apart.", "A comparison needs two classes or more.")
-    _refuse_unseen(data.class_names, train, val, test, "picture")
-
-
-def _refuse_objects(views: Views) -> None:
-    """Refuse a training or test split without an object, and classes that no checkpoint can be chosen by."""
-    train, val, test = (views.instances(scenes) for scenes in (views.train, views.val, views.test))
-    if not train.any():
-        raise Refused("The training split shows no object: there is nothing to learn.")
-    _refuse_unseen(views.class_names, train, val, test, "object")
-
-
-def _refuse_unseen(names: Sequence[str], train: NDArray[np.int64], val: NDArray[np.int64], test: NDArray[np.int64], what: str) -> None:
-    unseen = [names[c] for c in np.flatnonzero((train > 0) & (test > 0) & (val == 0)).tolist()]
-    if unseen:
-        raise Refused(
-            f"{plural(len(unseen), 'class has', 'classes have')} no {what} in val, so that no checkpoint can be chosen for them:"
-            f" {listed(unseen[:5], len(unseen))}.",
-            "dataset-doctor split divides so that each class is in every split, if it has three images.",
-        )
-    if not test.any():
-        raise Refused("The test split shows nothing that is in a class: nothing can be measured.")
-
-
-# What is trained ----------------------------------------------------------------------------------------------------
-
-
-class Run(Protocol):
-    """Train an arm with a seed."""
-
-    def __call__(
-        self,
-        arm: Arm,
-        treatment: Treatment,
-        seed: int,
-        *,
-        checkpoint: Path | None,
-        stepped: Callable[[int], None],
-        scored: Callable[[int, float], None] = ...,
-    ) -> Trained:
-        """Train; see `training.RunOne`, and `training.fit` for `scored`."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Bench:
-    """A task made ready: what an arm's training is, and what the judge has to know.
-
-    train_images  int64 (K): training images with each class, before any treatment
-    shown         int64 (n) and (n): image (row of the dataset) and class of each training picture, or of each training instance;
-                  −1 for an image without any
-    searched      fields of `Settings` that a search may change, if a training of the task heeds them
-    extras        what else the verdict's document holds, from all trainings
-    """
-
-    class_names: tuple[str, ...]
-    train_images: NDArray[np.int64]
-    run: Run
-    extras: Callable[[Mapping[str, Sequence[Trained]]], dict[str, Any]]
-    notes: tuple[str, ...]
-    shown: tuple[NDArray[np.int64], NDArray[np.int64]]
-    searched: tuple[str, ...] = ("lr", "weight_decay", "dropout", "augment")
-
-
-def _classify_bench(
-    dataset: Dataset,
-    pixels: Pixels,
-    settings: Settings,
-    treatments: Mapping[str, Treatment],
-    *,
-    margin: float | None,
-    background: int,
-    progress: Progress,
-) -> Bench:
-    """Make classification ready; pictures of another size are decoded when an arm wants them."""
-    from dataset_doctor.verify import classify, pictures
-    from dataset_doctor.verify.training import unheard
-
-    if background and dataset.task == "classify":
-        raise UsageError("--background-crops is for instances that are cut out, and these are whole images.", "Leave it out.")
-    if margin is not None and not 0 <= margin <= 10:
-        raise UsageError(f"--margin {margin:g} is not usable.", "Give a share of an instance's longer side, like 0.1.")
-    around = pictures.MARGIN if margin is None else margin
-    cuts = pictures.choose(dataset, margin=around, background=background)
-    of_size: dict[int, Data] = {}
-
-    def at(size: int) -> Data:
-        if size not in of_size:
-            of_size[size] = pictures.load(dataset, cuts, size, pixels=pixels, progress=progress)
-            _refuse_classes(of_size[size])
-        return of_size[size]
-
-    def own(shown: Dataset) -> Data:
-        part, seen = _training_part(shown, progress)
-        return pictures.load(
-            part, pictures.choose(part, margin=around, background=background), settings.size, pixels=seen, progress=progress
-        )
-
-    data = at(settings.size)
-    owned = {name: own(treatment.shown) for name, treatment in treatments.items() if treatment.shown is not None}
-
-    def run(
-        arm: Arm,
-        treatment: Treatment,
-        seed: int,
-        *,
-        checkpoint: Path | None,
-        stepped: Callable[[int], None],
-        scored: Callable[[int, float], None] = unheard,
-    ) -> Trained:
-        data = at(treatment.size or settings.size)
-        if arm.name in owned:
-            data = dataclasses.replace(data, train=owned[arm.name].train, train_images=owned[arm.name].train_images)
-        return classify.run(arm, seed, data, settings, treatment=treatment, checkpoint=checkpoint, stepped=stepped, scored=scored)
-
-    shown = data.train.image, data.train.label
-    notes = (*data.notes, *(f"{name}: {note}" for name, more in owned.items() for note in more.notes))
-    return Bench(data.class_names, data.train_images, run, lambda trained: classify.extras(dataset, data, trained), notes, shown)
-
-
-def _detect_bench(
-    dataset: Dataset, pixels: Pixels, settings: Settings, arms: Sequence[tuple[Arm, Treatment]], *, progress: Progress
-) -> Bench:
-    """Make detection ready; pictures of another size are decoded when an arm wants them."""
-    from dataset_doctor.verify import detect
-    from dataset_doctor.verify.training import unheard
-
-    for arm, treatment in arms:
-        detect.check(arm, settings, treatment)
-    of_size: dict[int, Views] = {}
-
-    def at(size: int) -> Views:
-        if size not in of_size:
-            of_size[size] = detect.load(dataset, size, pixels=pixels, progress=progress)
-            _refuse_objects(of_size[size])
-        return of_size[size]
-
-    def own(shown: Dataset) -> Views:
-        part, seen = _training_part(shown, progress)
-        return detect.load(part, settings.size, pixels=seen, progress=progress)
-
-    views = at(settings.size)
-    owned = {arm.name: own(treatment.shown) for arm, treatment in arms if treatment.shown is not None}
-
-    def run(
-        arm: Arm,
-        treatment: Treatment,
-        seed: int,
-        *,
-        checkpoint: Path | None,
-        stepped: Callable[[int], None],
-        scored: Callable[[int, float], None] = unheard,
-    ) -> Trained:
-        views = at(treatment.size or settings.size)
-        if arm.name in owned:
-            views = dataclasses.replace(views, train=owned[arm.name].train, train_images=owned[arm.name].train_images)
-        return detect.run(arm, seed, views, settings, treatment=treatment, checkpoint=checkpoint, stepped=stepped, scored=scored)
-
-    image, objects = views.train.pictures.image, np.flatnonzero(views.train.trained)
-    of, label = image[views.train.of[objects]], views.train.label[objects]
-    empty = np.setdiff1d(image, of)
-    shown = np.concatenate([of, empty]), np.concatenate([label, np.full(len(empty), -1)])
-    searched = ("lr", "weight_decay", "augment")
-    return Bench(
-        views.class_names, views.train_images, run, lambda trained: detect.extras(dataset, views, trained), views.notes, shown, searched
-    )
-
-
-def _training_part(shown: Dataset, progress: Progress) -> tuple[Dataset, Pixels]:
-    """Take the training split of a dataset that an arm shows instead, and look into its images."""
-    from dataset_doctor.scan import scan
-
-    part = shown.select(shown.images.in_split[:, shown.splits.index("train")])
-    return part, scan(part, progress=progress)
+# Search and learning curve ----------------------------------------------------------------------------------------------
 
 
 def _searched(
