@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,75 +150,95 @@ def classify_bench(
     background: int,
     progress: Progress,
 ) -> Bench:
-    """Make classification ready; pictures of another size are decoded when an arm wants them."""
+    """Make classification ready."""
     from dataset_doctor.verify import classify, pictures
-    from dataset_doctor.verify.training import unheard
 
     if background and dataset.task == "classify":
         raise UsageError("--background-crops is for instances that are cut out, and these are whole images.", "Leave it out.")
     if margin is not None and not 0 <= margin <= 10:
         raise UsageError(f"--margin {margin:g} is not usable.", "Give a share of an instance's longer side, like 0.1.")
     around = pictures.MARGIN if margin is None else margin
-    cuts = pictures.choose(dataset, margin=around, background=background)
-    of_size: dict[int, Data] = {}
 
-    def at(size: int) -> Data:
-        if size not in of_size:
-            of_size[size] = pictures.load(dataset, cuts, size, pixels=pixels, progress=progress)
-            _refuse_classes(of_size[size])
-        return of_size[size]
+    def load(part: Dataset, seen: Pixels, size: int) -> Data:
+        cuts = pictures.choose(part, margin=around, background=background)
+        return pictures.load(part, cuts, size, pixels=seen, progress=progress)
 
-    def own(shown: Dataset) -> Data:
-        part, seen = _training_part(shown, progress)
-        return pictures.load(
-            part, pictures.choose(part, margin=around, background=background), settings.size, pixels=seen, progress=progress
-        )
+    def whole(size: int) -> Data:
+        data = load(dataset, pixels, size)
+        _refuse_classes(data)
+        return data
 
-    data = at(settings.size)
-    owned = {name: own(treatment.shown) for name, treatment in treatments.items() if treatment.shown is not None}
-
-    def run(
-        arm: Arm,
-        treatment: Treatment,
-        seed: int,
-        *,
-        checkpoint: Path | None,
-        stepped: Callable[[int], None],
-        scored: Callable[[int, float], None] = unheard,
-    ) -> Trained:
-        data = at(treatment.size or settings.size)
-        if arm.name in owned:
-            data = dataclasses.replace(data, train=owned[arm.name].train, train_images=owned[arm.name].train_images)
-        return classify.run(arm, seed, data, settings, treatment=treatment, checkpoint=checkpoint, stepped=stepped, scored=scored)
-
+    data, run, notes = _ready(whole, load, classify.run, settings, treatments, progress)
     shown = data.train.image, data.train.label
-    notes = (*data.notes, *(f"{name}: {note}" for name, more in owned.items() for note in more.notes))
     return Bench(data.class_names, data.train_images, run, lambda trained: classify.extras(dataset, data, trained), notes, shown)
 
 
 def detect_bench(
     dataset: Dataset, pixels: Pixels, settings: Settings, arms: Sequence[tuple[Arm, Treatment]], *, progress: Progress
 ) -> Bench:
-    """Make detection ready; pictures of another size are decoded when an arm wants them."""
+    """Make detection ready."""
     from dataset_doctor.verify import detect
-    from dataset_doctor.verify.training import unheard
 
     for arm, treatment in arms:
         detect.check(arm, settings, treatment)
-    of_size: dict[int, Views] = {}
 
-    def at(size: int) -> Views:
+    def load(part: Dataset, seen: Pixels, size: int) -> Views:
+        return detect.load(part, size, pixels=seen, progress=progress)
+
+    def whole(size: int) -> Views:
+        views = load(dataset, pixels, size)
+        _refuse_objects(views)
+        return views
+
+    views, run, notes = _ready(whole, load, detect.run, settings, {arm.name: treatment for arm, treatment in arms}, progress)
+    image, objects = views.train.pictures.image, np.flatnonzero(views.train.trained)
+    of, label = image[views.train.of[objects]], views.train.label[objects]
+    empty = np.setdiff1d(image, of)
+    shown = np.concatenate([of, empty]), np.concatenate([label, np.full(len(empty), -1)])
+    searched = ("lr", "weight_decay", "augment")
+    return Bench(views.class_names, views.train_images, run, lambda trained: detect.extras(dataset, views, trained), notes, shown, searched)
+
+
+Loaded = TypeVar("Loaded", "Data", "Views")
+
+
+def _ready(
+    whole: Callable[[int], Loaded],
+    load: Callable[[Dataset, Pixels, int], Loaded],
+    train: Callable[..., Trained],
+    settings: Settings,
+    treatments: Mapping[str, Treatment],
+    progress: Progress,
+) -> tuple[Loaded, Run, tuple[str, ...]]:
+    """Load what all arms share, and what some show instead; pictures of another size are decoded when an arm wants them.
+
+    Args:
+        whole: Loads all three splits for a side of the pictures, or refuses.
+        load: Loads a part of a dataset.
+        train: Trains an arm with a seed on what was loaded.
+        settings: What all arms share.
+        treatments: Of each arm.
+        progress: Called with what is done, how much and how much in all.
+
+    Returns:
+        What is loaded for the common side, what trains an arm, and what was left out.
+    """
+    from dataset_doctor.scan import scan
+    from dataset_doctor.verify.training import unheard
+
+    of_size: dict[int, Loaded] = {}
+
+    def at(size: int) -> Loaded:
         if size not in of_size:
-            of_size[size] = detect.load(dataset, size, pixels=pixels, progress=progress)
-            _refuse_objects(of_size[size])
+            of_size[size] = whole(size)
         return of_size[size]
 
-    def own(shown: Dataset) -> Views:
-        part, seen = _training_part(shown, progress)
-        return detect.load(part, settings.size, pixels=seen, progress=progress)
-
-    views = at(settings.size)
-    owned = {arm.name: own(treatment.shown) for arm, treatment in arms if treatment.shown is not None}
+    common: Loaded = at(settings.size)
+    instead: dict[str, Loaded] = {}
+    for name, treatment in treatments.items():
+        if treatment.shown is not None:
+            part = treatment.shown.select(treatment.shown.images.in_split[:, treatment.shown.splits.index("train")])
+            instead[name] = load(part, scan(part, progress=progress), settings.size)
 
     def run(
         arm: Arm,
@@ -229,24 +249,12 @@ def detect_bench(
         stepped: Callable[[int], None],
         scored: Callable[[int, float], None] = unheard,
     ) -> Trained:
-        views = at(treatment.size or settings.size)
-        if arm.name in owned:
-            views = dataclasses.replace(views, train=owned[arm.name].train, train_images=owned[arm.name].train_images)
-        return detect.run(arm, seed, views, settings, treatment=treatment, checkpoint=checkpoint, stepped=stepped, scored=scored)
+        given = at(treatment.size or settings.size)
+        if arm.name in instead:
+            given = dataclasses.replace(given, train=instead[arm.name].train, train_images=instead[arm.name].train_images)
+        return train(arm, seed, given, settings, treatment=treatment, checkpoint=checkpoint, stepped=stepped, scored=scored)
 
-    image, objects = views.train.pictures.image, np.flatnonzero(views.train.trained)
-    of, label = image[views.train.of[objects]], views.train.label[objects]
-    empty = np.setdiff1d(image, of)
-    shown = np.concatenate([of, empty]), np.concatenate([label, np.full(len(empty), -1)])
-    searched = ("lr", "weight_decay", "augment")
-    return Bench(
-        views.class_names, views.train_images, run, lambda trained: detect.extras(dataset, views, trained), views.notes, shown, searched
-    )
-
-
-def _training_part(shown: Dataset, progress: Progress) -> tuple[Dataset, Pixels]:
-    """Take the training split of a dataset that an arm shows instead, and look into its images."""
-    from dataset_doctor.scan import scan
-
-    part = shown.select(shown.images.in_split[:, shown.splits.index("train")])
-    return part, scan(part, progress=progress)
+    notes = [*common.notes]
+    for name, more in instead.items():
+        notes += [f"{name}: {note}" for note in more.notes]
+    return common, run, tuple(notes)
