@@ -77,6 +77,11 @@ def ours_audit(path: str) -> Outcome:
 COPIES = 200
 
 
+def spread(n: int) -> list[int]:
+    """Choose photos from all of the class folders."""
+    return [number * (n - 1) // (COPIES - 1) for number in range(COPIES)]
+
+
 def ours_copies(path: str) -> Outcome:
     """Write altered copies of photos: made, encoded, with the manifest, read back; the unaltered images are links."""
     import tempfile
@@ -88,8 +93,8 @@ def ours_copies(path: str) -> Outcome:
     from dataset_doctor.plan import make_plan
 
     dataset = read(path)
-    rows = np.repeat(np.arange(COPIES), 2)
-    split = int(np.flatnonzero(dataset.images.in_split[:COPIES].all(axis=0))[0])
+    rows = np.repeat(spread(dataset.n_images), 2)
+    split = int(np.flatnonzero(dataset.images.in_split[rows].all(axis=0))[0])
     made, _ = augmenting.augmented(dataset, rows, split, ("flip", "rotate", "scale", "color"))
     in_split = np.zeros((len(rows), len(dataset.splits)), bool)
     in_split[:, split] = True
@@ -142,7 +147,7 @@ def bare_copies(path: str) -> Outcome:
     from dataset_doctor.formats import read
 
     dataset = read(path)
-    names = [str(Path(path) / name) for name in dataset.images.file_name[:COPIES].tolist()]
+    names = [str(Path(path) / name) for name in dataset.images.file_name[spread(dataset.n_images)].tolist()]
     with tempfile.TemporaryDirectory(dir=Path(path).parent) as folder:
 
         def again(number: int) -> None:
