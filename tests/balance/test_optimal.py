@@ -24,6 +24,7 @@ from dataset_doctor.balance.optimal import (
     Look,
     cheapest,
     eased,
+    exchanged,
     floors_of,
     look_at,
     lowered,
@@ -463,6 +464,37 @@ def test_the_parts_of_the_search_agree() -> None:
 
     assert eased(problem, least).bound < least.bound
     assert share_of(problem, one.totals) <= share_of(problem, many.totals) <= many.bound <= one.bound
+
+
+@settings(max_examples=60, deadline=None)
+@given(asked=small())
+def test_exchanges_keep_the_floors_and_the_length_and_never_lower_the_share(asked: Demand) -> None:
+    """From the epoch that rounding gave to one that no single exchange betters."""
+    problem = problem_of(asked)
+    if not len(problem.floor):
+        return
+    least = cheapest(problem)
+    better = exchanged(problem, lowered(problem, 1.0), least.totals)
+
+    assert better.sum() == least.totals.sum() and share_of(problem, better) >= share_of(problem, least.totals)
+    assert (problem.by_class @ better >= lowered(problem, 1.0) - 1e-9).all()
+    assert (better >= problem.least * problem.size).all() and (better <= problem.most * problem.size).all()
+
+
+def test_an_exchange_takes_from_the_most_repeated() -> None:
+    """Three images of one class alike and one of another: five showings are spread, not heaped."""
+    problem = problem_of(demand([[1, 0], [1, 1], [1, 2]], [5, 4], max_repeat=3))
+
+    assert exchanged(problem, lowered(problem, 1.0), np.array([3, 1, 1])).max() < 3
+
+
+@pytest.mark.parametrize(("target", "budget"), [("sqrt", 1.5), ("uniform", 1.5), ("floor:250", 1.2)])
+def test_the_gap_on_a_real_dataset_is_below_a_hundredth(shared_data: Path, target: str, budget: float) -> None:
+    """Aquarium, also where the budget is below what all targets take."""
+    plan = dd.rebalance(dd.read(shared_data / "aquarium_yolo"), method="optimal", target=target, budget=budget)
+
+    assert plan.certificate is not None and 0 <= plan.certificate.gap < 0.01
+    assert plan.certificate.achieved <= plan.certificate.bound
 
 
 def test_the_bound_of_the_share_is_taken_where_two_lines_cross() -> None:
