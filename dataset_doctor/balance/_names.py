@@ -30,8 +30,8 @@ _TEXT = {"digit", "digits", "number", "numbers", "text", "letter", "letters", "c
          "arrow", "arrows", "speed"}  # fmt: skip
 _COLOURS = {"red", "green", "blue", "yellow", "orange", "amber", "white", "black", "brown", "pink", "purple", "grey", "gray"}
 _RIPENESS = {"ripe", "unripe", "overripe", "rotten", "ripening"}
-_GRAVITY_FREE = {"aerial", "satellite", "drone", "uav", "overhead", "topdown", "microscopy", "nucleus", "nuclei", "rbc", "wbc", "platelet",
-                 "platelets", "cell", "cells"}  # fmt: skip
+MICROSCOPIC = {"cell", "cells", "rbc", "wbc", "platelets", "nucleus", "nuclei"}
+_GRAVITY_FREE = {"aerial", "satellite", "drone", "uav", "overhead", "topdown", "microscopy", "platelet", *MICROSCOPIC}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dataset_doctor.balance import BUDGET, MAX_REPEAT
-from dataset_doctor.balance._names import Hints, words
+from dataset_doctor.balance._names import MICROSCOPIC, Hints, words
 from dataset_doctor.balance._names import hints as hints_of
 from dataset_doctor.dataset import Geometry
 from dataset_doctor.findings import Recommendation
@@ -93,8 +93,8 @@ def _preset(s: Situation, hints: Hints) -> tuple[str, str]:
     if hints.mirrored or hints.text:
         return "text", "text mirrors nothing."
     if hints.gravity_free:
-        cells = any({"cell", "cells", "rbc", "wbc", "platelets", "nucleus", "nuclei"} & set(words(s.name(c))) for c in hints.gravity_free)
-        return ("microscopy" if cells else "aerial"), f"{'microscopy' if cells else 'aerial'} knows no upright."
+        preset = "microscopy" if any(not MICROSCOPIC.isdisjoint(words(s.name(c))) for c in hints.gravity_free) else "aerial"
+        return preset, f"{preset} knows no upright."
     if s.dataset.task == "obb":
         return "aerial", "aerial turns pictures as freely as their oriented boxes are turned."
     if hints.coloured or s.light is None:
