@@ -41,6 +41,9 @@ Rows = NDArray[np.intp]
 
 FormatName = Literal["coco", "voc", "yolo", "folder"]
 
+TRAINING_SPLITS = ("train", "trainval")
+"""Names of the split that is trained on; the second is VOC's, whose `trainval` is all there is to train with where it has no `train`."""
+
 NO_ID = np.iinfo(np.int64).min
 """Stands in an integer id column where a record has no id."""
 
@@ -472,6 +475,36 @@ class Dataset:
         if self.made is not None:
             assert len(self.made.recipe) == len(images) and len(self.made.outline) == len(annotations)
             assert np.array_equal(self.made.outline >= 0, self.made.recipe[annotations.image] >= 0), "made images and annotations differ"
+
+    # Splits ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def filled_splits(self) -> tuple[str, ...]:
+        """The names of the splits that hold images."""
+        return tuple(self.splits[at] for at in np.flatnonzero(self.images.in_split.any(axis=0)).tolist())
+
+    @property
+    def training_split(self) -> str | None:
+        """The split that is trained on: `train`, or VOC's `trainval` where there is no `train`; None where there is neither."""
+        for names in (self.filled_splits, self.splits):
+            if found := next((name for name in TRAINING_SPLITS if name in names), None):
+                return found
+        return None
+
+    @property
+    def default_split(self) -> str | None:
+        """The split that a treatment is for if nobody names one: the training split, else the only one with images; None if unclear."""
+        filled = self.filled_splits
+        return self.training_split or (filled[0] if len(filled) == 1 else self.splits[0] if len(self.splits) == 1 else None)
+
+    def with_train(self) -> Dataset:
+        """Call the training split `train`, for what knows no other name."""
+        training = self.training_split
+        if training is None or training == "train" or "train" in self.splits:
+            return self
+        splits = tuple("train" if name == training else name for name in self.splits)
+        spelling = tuple("train" if name == training else spelled for name, spelled in zip(self.splits, self.split_spelling, strict=True))
+        return dataclasses.replace(self, splits=splits, split_spelling=spelling, origin=self.origin or self)
 
     # Sizes and boxes ------------------------------------------------------------------------------------------------
 

@@ -338,7 +338,7 @@ def _classes(dataset: Dataset, counts: sparse.csr_array[Any]) -> tuple[ClassRow,
         of_split = counts[dataset.images.in_split[:, split]] if apart else _counts_of(dataset, split)
         split_instances[split] = np.asarray(of_split.sum(axis=0)).ravel()
         split_images[split] = np.bincount(of_split.indices, minlength=k)
-    grouped_by = split_images[dataset.splits.index("train")] if "train" in dataset.splits else images
+    grouped_by = images if (training := dataset.training_split) is None else split_images[dataset.splits.index(training)]
     total = int(instances.sum())
     rows = []
     for c, described in enumerate(dataset.classes):

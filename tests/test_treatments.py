@@ -178,3 +178,48 @@ def test_coco_in_list_mode_repeats_records_and_brings_no_image(tmp_path: Path) -
     assert {c["name"]: c["after"] for c in plan["classes"]} == {c["name"]: c["instances"] for c in report["classes"]}
     assert (report["summary"]["images"], report["summary"]["distinct_images"]) == (plan["epoch_images"], plan["distinct_images"])
     assert not list((tmp_path / "out").rglob("*.jpg"))
+
+
+def classic(folder: Path, **lists: range) -> Path:
+    """Draw a VOC dataset of 60 images with the given lists; every tenth image of the first 50 holds a cat."""
+    box = "<bndbox><xmin>2</xmin><ymin>2</ymin><xmax>40</xmax><ymax>40</ymax></bndbox>"
+    (folder / "Annotations").mkdir(parents=True)
+    (folder / "ImageSets" / "Main").mkdir(parents=True)
+    for number in range(60):
+        name = "cat" if number % 10 == 0 and number < 50 else "dog"
+        (folder / "Annotations" / f"street{number:05}.xml").write_text(
+            f"<annotation><filename>street{number:05}.jpg</filename><size><width>80</width><height>60</height><depth>3</depth></size>"
+            f"<object><name>{name}</name>{box}</object></annotation>"
+        )
+    for name, rows in lists.items():
+        (folder / "ImageSets" / "Main" / f"{name}.txt").write_text("".join(f"street{number:05}\n" for number in rows))
+    return folder
+
+
+def test_trainval_is_what_is_trained_on_where_there_is_no_train(tmp_path: Path) -> None:
+    """Every command takes it for the training split, keeps its name, and writes it as YOLO's train."""
+    source = classic(tmp_path / "voc", trainval=range(50), test=range(50, 60))
+    report = json.loads(run("audit", source, "--json").stdout)
+    found = {finding["code"]: finding["message"] for finding in report["findings"]}
+    assert [split["name"] for split in report["splits"]] == ["trainval", "test"]
+    assert {one["name"]: one["group"] for one in report["classes"]} == {"cat": "rare", "dog": "common"}
+    assert "test lacks cat" in found["DD302"]
+
+    balanced = json.loads(run("rebalance", source, tmp_path / "more", "--method", "oversample", "--json").stdout)
+    weighed = json.loads(run("weights", source, "--json").stdout)
+    converted = run("convert", source, tmp_path / "yolo", "--to", "yolo", "--json")
+
+    assert balanced["split"] == weighed["split"] == "trainval"
+    assert tables(tmp_path / "more")["cat"]["trainval"] > 5 and weighed["counts"] == [5, 45]
+    assert converted.returncode == 0, converted.stderr
+    assert tables(tmp_path / "yolo") == {"cat": {"train": 5, "test": 0}, "dog": {"train": 45, "test": 10}}
+    assert any("trainval is written as train" in text for text in json.loads(converted.stdout)["loses"])
+
+
+def test_trainval_beside_train_is_what_they_leave_of_it(tmp_path: Path) -> None:
+    """Where there is a train, that is trained on, and trainval is a split like any other."""
+    source = classic(tmp_path / "voc", train=range(30), trainval=range(40), test=range(40, 60))
+
+    assert json.loads(run("weights", source, "--json").stdout)["split"] == "train"
+    assert run("convert", source, tmp_path / "yolo", "--to", "yolo").returncode == 0
+    assert set(tables(tmp_path / "yolo")["cat"]) == {"train", "test", "trainval"}

@@ -234,13 +234,14 @@ def rebalance(
 
 def _split(dataset: Dataset, wanted: str | None) -> int:
     """Give the column of the split to change."""
-    filled = [name for name, n in zip(dataset.splits, dataset.images.in_split.sum(axis=0).tolist(), strict=True) if n]
+    filled = dataset.filled_splits
     if not filled:
         raise UsageError("the dataset has no images: there is nothing to balance.")
     if wanted is None:
-        if "train" not in filled and len(filled) > 1:
+        default = dataset.default_split
+        if default is None:
             raise UsageError("there is no train split; say which to change.", f"--split {' or '.join(filled)}")
-        return dataset.splits.index("train" if "train" in filled else filled[0])
+        return dataset.splits.index(default)
     spelled = dict(zip(dataset.split_spelling, dataset.splits, strict=True))
     name = wanted if wanted in dataset.splits else spelled.get(wanted)
     if name not in filled:

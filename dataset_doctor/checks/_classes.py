@@ -14,7 +14,8 @@ from dataset_doctor.findings import Facts
 
 def training_split(dataset: Dataset) -> int | None:
     """Give the number of the split that is trained on; None where no split is called so, and all images count."""
-    return dataset.splits.index("train") if "train" in dataset.splits else None
+    name = dataset.training_split
+    return None if name is None else dataset.splits.index(name)
 
 
 def counts_of(facts: Facts, split: int | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

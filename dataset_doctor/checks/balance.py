@@ -53,12 +53,13 @@ def class_imbalance(dataset: Dataset, facts: Facts) -> Found | None:
         return None
     rare = used[instances[used] * IMBALANCE <= instances[largest]]
     names = dataset.class_names
+    where = "" if split is None else f" in {dataset.splits[split]}"
     message = (
         f"{names[largest]} holds {instances[largest] / instances.sum():.0%} of the {instances.sum():,} instances"
-        f"{'' if split is None else ' in train'}, {ratio:,.1f} × {names[smallest]}; {plural(len(rare), 'class', 'classes')} below a tenth"
+        f"{where}, {ratio:,.1f} × {names[smallest]}; {plural(len(rare), 'class', 'classes')} below a tenth"
     )
     severity = Severity.WARNING if instances[largest] >= IMBALANCE_BASE else Severity.INFO
-    places = class_places(dataset, rare.tolist(), None if split is None else "train")
+    places = class_places(dataset, rare.tolist(), dataset.training_split)
     return Found(len(rare), message, places=places, severity=severity)
 
 
@@ -82,7 +83,7 @@ def class_rare(dataset: Dataset, facts: Facts) -> Found | None:
     class_names = dataset.class_names
     names = named([f"{class_names[row]} ({images[row]:,})" for row in rows.tolist()])
     message = f"{plural(len(rows), 'class has', 'classes have')} at most {RARE_IMAGES} {where}images: {names}"
-    return Found(len(rows), message, places=class_places(dataset, rows.tolist(), None if split is None else "train"))
+    return Found(len(rows), message, places=class_places(dataset, rows.tolist(), dataset.training_split))
 
 
 def class_unused(dataset: Dataset, facts: Facts) -> Found | None:
@@ -364,7 +365,7 @@ def no_annotations(dataset: Dataset, facts: Facts) -> Found | None:
     for row in facts.statistics.splits:
         if row.images and not row.annotations:
             only_background = row.background_images == row.images <= FEW
-            needed = row.name in ("train", "val", "all") and not only_background
+            needed = row.name in (dataset.training_split, "val", "all") and not only_background
             severity = Severity.ERROR if needed else severity
             own = np.flatnonzero(dataset.source_split == dataset.splits.index(row.name))
             file = dataset.sources[own[0]] if len(own) else None

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.checks._classes import class_places, named
+from dataset_doctor.checks._classes import class_places, named, training_split
 from dataset_doctor.checks._groups import groups_found, picture_groups, with_first
 from dataset_doctor.checks._problems import reported
 from dataset_doctor.dataset import Dataset, Place, Rows
@@ -60,9 +60,10 @@ def class_missing_in_split(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Split again so that each class is spread over the splits (`dataset-doctor split`). A class with fewer images than
     splits needs more images.
     """
-    if "train" not in dataset.splits or dataset.format == "folder":
+    train = training_split(dataset)
+    if train is None or dataset.format == "folder":
         return None  # of image folders, class-folders-differ and class-folder-empty tell the same
-    train = dataset.splits.index("train")
+    trained = dataset.splits[train]
     images = np.array([[count.images for count in row.splits] for row in facts.statistics.classes]).reshape(-1, len(dataset.splits))
     in_train, train_size = images[:, train], facts.statistics.splits[train].images
     if not in_train.any():
@@ -82,11 +83,11 @@ def class_missing_in_split(dataset: Dataset, facts: Facts) -> Found | None:
         if could.any() or (len(unlearnt) and train_size >= 2 * RARE_IMAGES):
             severity = Severity.WARNING
         places += class_places(dataset, lacking[np.argsort(~could, kind="stable")].tolist(), name)
-        places += class_places(dataset, unlearnt.tolist(), "train")
+        places += class_places(dataset, unlearnt.tolist(), trained)
         if len(lacking):
             texts.append(f"{name} lacks {named([dataset.classes[row].name for row in lacking.tolist()], 3)}")
         if len(unlearnt):
-            texts.append(f"train lacks {named([dataset.classes[row].name for row in unlearnt.tolist()], 3)} of {name}")
+            texts.append(f"{trained} lacks {named([dataset.classes[row].name for row in unlearnt.tolist()], 3)} of {name}")
     places = list(dict.fromkeys(places))
     if not places:
         return None
@@ -108,9 +109,9 @@ def split_drift(dataset: Dataset, facts: Facts) -> Found | None:
     Tested on images that hold the class, 2 × 2: chi-squared, or Fisher's exact test where few are expected; the false discovery rate over
     all classes and splits is 1 % (Benjamini and Hochberg, 1995). Besides, the share must differ by a factor of 2, or Cramér's V reach 0.2.
     """
-    if "train" not in dataset.splits:
+    train = training_split(dataset)
+    if train is None:
         return None
-    train = dataset.splits.index("train")
     repeat = dataset.images.is_repeat
     tables = statistics(dataset.select(~repeat)) if repeat.any() else facts.statistics
     sizes = np.array([row.images for row in tables.splits])
@@ -140,7 +141,7 @@ def split_drift(dataset: Dataset, facts: Facts) -> Found | None:
     places: list[Place] = []
     for row in drifted.tolist():
         place = class_places(dataset, [row // len(others)], dataset.splits[others[row % len(others)]])[0]
-        detail = f"in {share[row]:.1%} of the images of train, {other_share[row]:.1%} of {place.split}"
+        detail = f"in {share[row]:.1%} of the images of {dataset.splits[train]}, {other_share[row]:.1%} of {place.split}"
         places.append(dataclasses.replace(place, detail=detail))
     worst = places[0]
     message = f"{plural(len(drifted), 'class', 'classes')} differ between splits beyond chance; {worst.class_name} is {worst.detail}"
@@ -344,17 +345,18 @@ def split_tiny(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Move images from train to val: 10 to 20 % are usual, and a few hundred are enough for a large dataset.
     """
-    if "train" not in dataset.splits:
+    trained = dataset.training_split
+    if trained is None:
         return None
     rows = {row.name: row.images for row in facts.statistics.splits}
-    train = rows["train"]
+    train = rows[trained]
     total = sum(rows.values())
     small = [name for name in EVALUATED if 0 < rows.get(name, 0) < SMALL_IMAGES and rows[name] < SMALL_SHARE * total]
     swapped = [name for name in EVALUATED if rows.get(name, 0) > 2 * train > 0]
     if not small and not swapped:
         return None
     texts = [f"{name} holds {plural(rows[name], 'image')} of {total:,}" for name in small]
-    texts += [f"{name} holds {rows[name]:,} images, train only {train:,}" for name in swapped]
+    texts += [f"{name} holds {rows[name]:,} images, {trained} only {train:,}" for name in swapped]
     places = [Place(split=name) for name in dict.fromkeys([*small, *swapped])]
     return Found(len(places), "; ".join(texts), places=places)
 
@@ -369,7 +371,7 @@ def no_validation_split(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** `dataset-doctor split DATASET OUT --ratios 80/10/10` keeps near-duplicates together and spreads the classes.
     """
-    if "val" in dataset.splits or not dataset.n_images or not set(dataset.splits) & {"train", "all"}:
+    if "val" in dataset.splits or not dataset.n_images or not (dataset.training_split or "all" in dataset.splits):
         return None
     have = "no split at all" if dataset.splits == ("all",) else f"only {', '.join(dataset.splits)}"
     return Found(1, f"there is no validation split: {have}", places=[Place(split="val")])

@@ -256,7 +256,7 @@ def _preview(columns: "Columns", plan: "Plan", file: Path) -> None:
 
 
 def _default_split(columns: "Columns") -> str:
-    return "train" if "train" in columns.splits else columns.splits[0]
+    return columns.default_split or columns.splits[0]
 
 
 def _broken(columns: "Columns", to: "FormatName | None", allow_errors: bool) -> Any:

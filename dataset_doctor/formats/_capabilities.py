@@ -92,6 +92,8 @@ def fitted(dataset: Dataset, format: FormatName) -> Dataset:
             return dataset
         state = np.where(unread, np.uint8(LabelState.UNLABELED), dataset.images.label_state)
         return dataclasses.replace(dataset, images=dataclasses.replace(dataset.images, label_state=state))
+    if format == "yolo":
+        dataset = dataset.with_train()  # the only name under which trainers look
     if format in ("yolo", "voc"):
         dataset = _one_split_each(dataset)
         unread = _without_labels(dataset, format)
@@ -189,6 +191,8 @@ def losses(dataset: Dataset, format: FormatName) -> tuple[str, ...]:
         thin = int(is_thin(dataset.boxes[dataset.is_instance]).sum())
         lose(thin, "box", "made 2 px wide or high, since readers take less for nothing.", "boxes")
     if format == "yolo":
+        if (training := dataset.training_split) is not None and training != "train":
+            sentences.append(f"The split {training} is written as train, the only name under which YOLO's trainers look.")
         if dataset.task == "detect":
             lose(polygons + masks + quads, "polygon or mask", "a YOLO dataset for detection holds the box of each.", "polygons or masks")
             lose(keypoints, "list of keypoints", "a YOLO dataset for detection holds the box of each object.", "lists of keypoints")

@@ -27,7 +27,8 @@ def split_matrix(splits: Splits, n_images: int, rest: str) -> tuple[tuple[str, .
     """Order splits and turn them into a matrix, images × splits; images of none are the split named `rest`."""
     first = ("train", "val", "test")
     names = [name for name in first if name in splits] + sorted(name for name in splits if name not in (*first, "trainval"))
-    names += ["trainval"] if "trainval" in splits else []
+    if "trainval" in splits:  # the training split where there is no train, else what train and val leave of it
+        names.insert(len(names) if "train" in splits else 0, "trainval")
     in_split = np.zeros((n_images, len(names)), bool)
     for column, name in enumerate(names):
         in_split[sorted(splits[name][1]), column] = True

@@ -73,7 +73,7 @@ def resplit(s: Situation) -> Recommendation | None:
     leaks = [s.findings[name] for name in LEAKAGE if name in s.findings]
     uneven = [s.findings[name] for name in UNEVEN_SPLITS if name in s.findings and s.findings[name].severity is not Severity.INFO]
     names = [split.name for split in s.statistics.splits if split.images]
-    missing = names == ["all"] or ("train" in names and "val" not in names)
+    missing = names == ["all"] or (s.dataset.training_split in names and "val" not in names)
     if not (leaks or uneven or missing):
         return None
     total = s.statistics.summary.images

@@ -170,8 +170,7 @@ Rule = Callable[[Situation], Recommendation | None]
 def look(dataset: Dataset, facts: Facts, findings: Sequence[Finding]) -> Situation:
     """Look at the training split where it has images, else at the whole dataset."""
     tables = facts.statistics
-    train = next((at for at, split in enumerate(tables.splits) if split.name == "train" and split.images), None)
-    filled = [split.name for split in tables.splits if split.images]
+    train = next((at for at, split in enumerate(tables.splits) if split.name == dataset.training_split and split.images), None)
     whole = tables.summary if train is None else tables.splits[train]
     counted = tables.classes if train is None else [row.splits[train] for row in tables.classes]
     instances = np.array([row.instances for row in counted], np.int64)
@@ -180,7 +179,7 @@ def look(dataset: Dataset, facts: Facts, findings: Sequence[Finding]) -> Situati
         statistics=tables,
         policy=facts.policy,
         findings={finding.name: finding for finding in findings},
-        split="train" if train is not None else filled[0] if len(filled) == 1 else None,
+        split=dataset.default_split,
         where="in the dataset" if train is None else "in the training split",
         members=np.ones(dataset.n_images, np.bool_) if train is None else dataset.images.in_split[:, train],
         background=whole.background_images,

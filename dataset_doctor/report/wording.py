@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from dataset_doctor.dataset import Place
+from dataset_doctor.dataset import TRAINING_SPLITS, Place
 from dataset_doctor.findings import Finding, Recommendation, Report, Severity, plural
 from dataset_doctor.statistics import Quantiles, Resolution
 
@@ -228,7 +228,7 @@ def _colour(report: Report) -> list[str]:
     if found is None:
         return []
     mean, std = (", ".join(f"{value:.3f}" for value in values) for values in (found.mean, found.std))
-    of = "training image" if any(split.name == "train" for split in report.statistics.splits) else "image"
+    of = "training image" if any(split.name in TRAINING_SPLITS for split in report.statistics.splits) else "image"
     return [f"mean [{mean}]", f"std [{std}]", f"RGB, 0 to 1, {plural(found.n_images, of)}"]
 
 

@@ -115,7 +115,7 @@ def normalisation(dataset: Dataset, pixels: Pixels) -> Normalisation | None:
     at small pictures, it is a few per cent lower than at full scale.
     """
     images = dataset.images
-    training = images.in_split[:, dataset.splits.index("train")] if "train" in dataset.splits else np.ones(len(images), bool)
+    training = np.ones(len(images), bool) if (name := dataset.training_split) is None else images.in_split[:, dataset.splits.index(name)]
     n_pixels = images.file_width.astype(np.float64) * images.file_height
     rows = np.flatnonzero(training & np.isfinite(pixels.channel_mean).all(axis=1) & (images.file_width > 0) & (images.file_height > 0))
     if not len(rows):

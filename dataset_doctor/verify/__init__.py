@@ -121,6 +121,7 @@ def verify(
     if kinds and task == "detect":
         raise UsageError("--ensemble is for classification: boxes of several detectors are not put together.", "Leave it out.")
     asked = None if arms is None else parse_arms(arms)
+    dataset = dataset.with_train()
     refuse_unsplit(dataset)
     report, pixels = _audited(dataset, progress)
     refuse_leakage(dataset, report)

@@ -306,7 +306,7 @@ def _made_anew(arm: Arm, dataset: Dataset) -> Treatment:
     """Show the training split of a written copy: some of its pictures are in no other place."""
     root = Path(arm.value).parent
     try:
-        copy = read(root)
+        copy = read(root).with_train()
     except DoctorError as error:
         raise UsageError(
             f"--arms {arm.name}={arm.value} names pictures that were made anew, and they are not beside it.", "Give the folder as written."

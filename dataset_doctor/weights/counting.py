@@ -43,16 +43,14 @@ class ClassCounts:
 
 
 def choose_split(dataset: Dataset, name: str | None) -> str:
-    """Find a split by its canonical or its own name; by default `train`, else the only one.
+    """Find a split by its canonical or its own name; by default the training split, else the only one.
 
     Raises:
         UsageError: no such split, or several to choose from.
     """
     if name is None:
-        if "train" in dataset.splits:
-            return "train"
-        if len(dataset.splits) == 1:
-            return dataset.splits[0]
+        if (default := dataset.default_split) is not None:
+            return default
         raise UsageError(f"There is no split train, but {_listed(dataset.splits)}.", "Name one with --split.")
     spelled = dict(zip(dataset.split_spelling, dataset.splits, strict=True))
     if name in dataset.splits or name in spelled:

@@ -528,7 +528,7 @@ def test_trainval_is_train_and_val(tmp_path: Path) -> None:
     assert list(split_of(dataset).values()) == ["train", "val", "trainval", "unassigned"]
     assert dataset.problems == ()
     assert devkit(tmp_path / "whole", {"train.txt": "a\n", "val.txt": "b\n", "trainval.txt": "a\nb\n"}, "ab").splits == ("train", "val")
-    assert devkit(tmp_path / "alone", {"trainval.txt": "a\nb\n", "test.txt": "c\n"}, "abc").splits == ("test", "trainval")
+    assert devkit(tmp_path / "alone", {"trainval.txt": "a\nb\n", "test.txt": "c\n"}, "abc").splits == ("trainval", "test")
 
 
 def test_lists_say_what_is_missing(tmp_path: Path) -> None:
