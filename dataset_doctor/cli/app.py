@@ -382,9 +382,10 @@ def _usage(error: Any) -> tuple[str, str]:
     name = getattr(getattr(error, "param", None), "name", None) or ""
     if context and settings and name in settings.defaults and not from_command_line(context, name):
         return f"{settings.path}: {message}", ""
-    if choice := re.search(r"'(--[\w-]+)'.*'(.*)' is not one of (.+)", message):
-        option, word, listed = choice.groups()
-        return f"{word} is not a value of {option}.", did_you_mean(word, re.findall(r"'([^']+)'", listed))
+    value, is_choice, listed = message.rpartition("' is not one of ")
+    if is_choice and (option := re.search(r"'(--[\w-]+)'", value)):
+        word = value.rpartition("'")[2]
+        return f"{word} is not a value of {option[1]}.", did_you_mean(word, re.findall(r"'([^']+)'", listed))
     return message, f"See {context.command_path} --help." if context else ""
 
 

@@ -35,7 +35,7 @@ _LABEL_FOLDERS = frozenset({"annotations", "annotation", "anns", "labels", "json
 _LIST = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[\s*(?:\{|\])')
 _FILE_NAME = re.compile(rb'"file_name"\s*:\s*"((?:[^"\\]|\\.){1,1000})"')
 _CATEGORIES = re.compile(rb'"categories"\s*:\s*(?=\[)')
-_STRUCTURAL = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_STRUCTURAL = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,13 +87,13 @@ _SPACE = re.compile(rb"[ \t\r\n]*")
 _NAME = rb'"((?:[^"\\\x00-\x1f]|\\.){0,512})"[ \t\r\n]*:[ \t\r\n]*'
 _KEY = re.compile(rb"[ \t\r\n]*" + _NAME)
 _NEXT_KEY = re.compile(rb"[ \t\r\n]*,[ \t\r\n]*" + _NAME)
-_CLOSE = re.compile(rb"[ \t\r\n]*(,?)[ \t\r\n]*\}[ \t\r\n\x00]*\Z")
+_CLOSE = re.compile(rb"[ \t\r\n]*(?:(,)[ \t\r\n]*)?\}[ \t\r\n\x00]*\Z")
 _USUAL_KEYS = rb"images|annotations|categories|info|licenses|type|videos|segment_info|tracks"
 _TEXT_BEFORE_KEY = rb'[^{}\[\]"]{0,200}"(?:' + _USUAL_KEYS + rb')"[ \t\r\n]*:'
 _AFTER = (
-    rb'[ \t\r\n]*(?:,[ \t\r\n]*"(?:[^"\\\x00-\x1f]|\\.){0,512}"[ \t\r\n]*:|,?[ \t\r\n]*\}(?![ \t\r\n\x00]*[,\]}])|\Z|'
-    + _TEXT_BEFORE_KEY
-    + rb")"
+    # The space is taken as a whole: given back piece by piece, it would be tried again by what follows.
+    rb"(?=(?P<space>[ \t\r\n]*))(?P=space)(?:"
+    rb',[ \t\r\n]*"(?:[^"\\\x00-\x1f]|\\.){0,512}"[ \t\r\n]*:|(?:,[ \t\r\n]*)?\}(?![ \t\r\n\x00]*[,\]}])|\Z|' + _TEXT_BEFORE_KEY + rb")"
 )
 _AFTER_ARRAY = re.compile(_AFTER)
 _ARRAY_END = re.compile(rb"\]" + _AFTER)
@@ -101,7 +101,7 @@ _COMMAS = re.compile(rb"[, \t\r\n]+")
 _SEPARATOR = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*(?=\{)")
 _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 _AT_BYTE = re.compile(r"\(byte (\d+)\)")
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 _CONSTANT = re.compile(rb"\b(?:NaN|Infinity)\b")
 _RESUME = re.compile(rb"(?P<end>\](?:" + _TEXT_BEFORE_KEY + rb"|[ \t\r\n]*\}[ \t\r\n\x00]*\Z))|[,\[}][ \t\r\n]*(?=\{)")
 _START = re.compile(rb'\{[ \t\r\n]*"([^"\\]{1,64})"[ \t\r\n]*:')

@@ -66,9 +66,28 @@ def with_objects(data: bytes, objects: str, file_name: str, old_name: str, size:
         return None
     head, end, tail = bare.rpartition("</annotation")
     for tag, number in (("width", size[0]), ("height", size[1])):
-        head = re.sub(rf"(<size>(?:(?!</size>).)*?<{tag}>)[^<]*", rf"\g<1>{number}", head, count=1, flags=re.DOTALL)
+        head = _sized(head, f"<{tag}>", number)
     head = re.sub(r"(<segmented>)[^<]*", r"\g<1>0", head)  # the masks of the source's picture do not fit
     return _encode(f"{head.rstrip()}\n{objects}{end}{tail}", before, data)
+
+
+def _sized(head: str, tag: str, number: int) -> str:
+    """Put a number behind a tag in the first `<size>` that holds it.
+
+    >>> _sized("<size/><size><width>4</width></size>", "<width>", 3)
+    '<size/><size><width>3</width></size>'
+    """
+    size, at = head.find("<size>"), head.find(tag)
+    while size >= 0 and at >= 0:
+        close = head.find("</size>", size)
+        if at < size:
+            at = head.find(tag, size)
+        elif 0 <= close < at:
+            size = head.find("<size>", close)
+        else:
+            end = head.find("<", at + 1)
+            return f"{head[: at + len(tag)]}{number}{head[end:] if end >= 0 else ''}"
+    return head
 
 
 def _renamed(written: str, name: str, old_name: str) -> str:

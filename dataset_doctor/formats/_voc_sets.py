@@ -150,10 +150,22 @@ def _like(line: str, renamed: tuple[str, str]) -> str:
     old, new = renamed
     if old == new:
         return line
-    flag = re.search(r"\s+[+-]?[01]\s*$", line)
-    body = line[: flag.start()] if flag and line[: flag.start()].strip() else line
-    at = body.rfind(old)
+    at = _before_flag(line).rfind(old)
     return line if at < 0 else line[:at] + new + line[at + len(old) :]
+
+
+def _before_flag(line: str) -> str:
+    r"""Leave off the flag (`1`, `0`, `-1`) that ends the line of a class list.
+
+    >>> _before_flag("dogs/1  -1\n"), _before_flag("dogs/1\n")
+    ('dogs/1', 'dogs/1\n')
+    """
+    bare = line.rstrip()
+    if not bare.endswith(("0", "1")):
+        return line
+    bare = bare[:-2] if bare.endswith(("-0", "-1", "+0", "+1")) else bare[:-1]
+    body = bare.rstrip()
+    return body if body and body != bare else line
 
 
 def _ended(before: Sequence[str], lines: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ EXPLAINED_LINES = 1_000
 MAX_PROBLEMS_PER_FILE = 1_000_000
 """So many bad lines of a file are a problem each; the others are one together."""
 
-_NUMBER = rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_NUMBER = rb"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _NUMBERS = re.compile(rb"[ \t\v\f]*" + _NUMBER + rb"(?:[ \t\v\f]+" + _NUMBER + rb")*[ \t\v\f]*")
 _BYTE_KIND = np.full(256, 2, np.uint8)
 _BYTE_KIND[list(b"0123456789+-.eE")] = 1

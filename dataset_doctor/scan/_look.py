@@ -199,7 +199,7 @@ _SELF_ORIENTING = ("TIFF", "AVIF", "HEIF")
 _DAMAGE = re.compile(r"^.*(?:Corrupt JPEG data|Premature end|Inconsistent progression|libpng error).*$", re.M)
 """What decoders say when pixels are lost; they also warn of much that does no harm."""
 
-_LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+_LEFT_OVER = re.compile(r"(\d{1,10}) extraneous bytes before marker 0xd9")
 _END_OF_JPEG = b"\xff\xd9"
 MAX_PADDING_BYTES = 15
 
