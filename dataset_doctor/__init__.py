@@ -9,6 +9,7 @@ dd.write(plan.apply(dataset), "out", format="yolo")     # any format that can ho
 weights = dd.class_weights(dataset, scheme="sqrt")   # numpy, one a class, in class order
 """
 
+from dataset_doctor import _path  # noqa: F401 (before all others)
 from dataset_doctor.audit import audit
 from dataset_doctor.balance import rebalance
 from dataset_doctor.dataset import Dataset, concat

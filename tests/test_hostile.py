@@ -87,6 +87,15 @@ def secret_behind_links(root: Path) -> None:
     write(root / "train.txt", f"../secret.txt\n{secret}\nimages/train/a.jpg\n")
 
 
+def images_that_are_links_outside(root: Path) -> None:
+    """Images that lead to files outside which are none: text, and text that begins as an image would."""
+    yolo(root)
+    for number, start in enumerate((b"", b"P2 ", b"P2 9 9 ", b"\x89PNG\r\n\x1a\n", b"II*\0", b"GIF89a")):
+        secret = write(root.parent / f"secret{number}.txt", start + SECRET.encode() * 9)
+        for suffix in ("jpg", "png"):
+            (root / "images" / "train" / f"l{number}.{suffix}").symlink_to(secret)
+
+
 def pipes_and_devices(root: Path) -> None:
     """A pipe where a picture and where a label should be, and a link to an endless device."""
     yolo(root)
@@ -148,6 +157,7 @@ CASES: dict[str, Callable[[Path], None]] = {
     "txt evil line": lambda r: yolo(r, f"{EVIL_NAME}\n"),
     "loop of links": loop_of_links,
     "secret behind links": secret_behind_links,
+    "images that are links outside": images_that_are_links_outside,
     "pipes and devices": pipes_and_devices,
     "names of no encoding": lambda r: yolo(r) or write(r / "images" / "train" / os.fsdecode(b"\xff\xfe.jpg"), b"x"),
     "names with escapes": lambda r: yolo(r) or picture(r / "images" / "train" / "\x1b[31m\n.jpg"),
@@ -194,15 +204,19 @@ def test_hostile_dataset_is_survived(name: str, tmp_path: Path) -> None:
     CASES[name](root)
     before = listing(tmp_path)
 
-    shown, machine = audit_limited(root), audit_limited(root, "--json")
+    reports = [tmp_path / f"report.{end}" for end in ("html", "md", "csv", "sarif")]
+    shown, machine = audit_limited(root), audit_limited(root, "--json", *(word for report in reports for word in ("-o", str(report))))
+    saved = "".join(report.read_text("utf-8") for report in reports if report.exists())
+    for report in reports:
+        report.unlink(missing_ok=True)
 
     assert shown.returncode in (0, 1, 2), shown.stderr
     assert machine.returncode == shown.returncode
     assert "internal error" not in shown.stderr + machine.stderr
     assert "Traceback" not in shown.stderr + machine.stderr
     assert not ESCAPES.search(shown.stdout + shown.stderr + machine.stdout)
-    assert SECRET not in shown.stdout + shown.stderr + machine.stdout
-    assert "root:x:" not in shown.stdout + machine.stdout
+    assert SECRET[:6] not in shown.stdout + shown.stderr + machine.stdout + saved
+    assert "root:x:" not in shown.stdout + machine.stdout + saved
     assert listing(tmp_path) == before
     if machine.returncode != 2:
         report = json.loads(machine.stdout)
@@ -222,3 +236,35 @@ def test_what_is_wrong_is_said_with_its_place(name: str, tmp_path: Path) -> None
     report = json.loads(audit_limited(root, "--json").stdout)
 
     assert any(f["severity"] == "error" and f["locations"][0]["file"] for f in report["findings"])
+
+
+def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path) -> None:
+    """Started inside a dataset, `python -m` and the processes it starts take no module from there."""
+    yolo(tmp_path)
+    for number in range(40):  # enough for worker processes
+        picture(tmp_path / "images" / "train" / f"{number}.jpg")
+    loud = f"open({str(tmp_path / 'imported')!r}, 'a').write(__name__ + ' ')\n"
+    for name in (
+        "msgspec.py",
+        "numpy/__init__.py",
+        "json.py",
+        "typing.py",
+        "typer.py",
+        "pickle.py",
+        "cv2.py",
+        "dask.py",
+        "multiprocessing/__init__.py",
+    ):
+        write(tmp_path / name, loud)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "dataset_doctor", "audit", ".", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+    assert not (tmp_path / "imported").exists(), (tmp_path / "imported").read_text()
+    assert done.returncode in (0, 1), done.stderr
+    assert json.loads(done.stdout)["summary"]["images"] == 41
