@@ -421,12 +421,32 @@ _FORMATS: tuple[tuple[str, Callable[[_Bytes], Size], int, tuple[bytes, ...]], ..
 """Name, parser, where the signature stands, and the signatures."""
 
 
+_OTHER_KINDS: tuple[tuple[tuple[bytes, ...], str], ...] = (
+    ((b"<!doctype html", b"<html"), "a web page"),
+    ((b"<?xml", b"<svg"), "XML"),
+    ((b"{", b"["), "JSON or text"),
+    ((b"%pdf",), "a PDF file"),
+    ((b"pk\x03\x04", b"rar!", b"7z\xbc\xaf", b"\x1f\x8b"), "an archive"),
+)
+_NOT_IN_TEXT = frozenset(range(32)) - frozenset(b"\t\n\v\f\r\x1b")
+
+
 def _format_of(head: bytes) -> tuple[str, Callable[[_Bytes], Size]]:
     for name, parse, at, signatures in _FORMATS:
         if head.startswith(signatures, at):
             return name, parse
     if head.startswith(b"version https://git-lfs"):
         raise Unreadable("a Git LFS pointer; the image itself was not downloaded")
-    text = head[:16].decode("latin-1")
-    start = f"“{text}”" if text.isascii() and text.isprintable() else head[:8].hex(" ")
-    raise Unreadable(f"not an image: starts with {start}")
+    # What the file says is not quoted: through a link it may be any file of this machine.
+    raise Unreadable(f"not an image: {_kind_of(head)}")
+
+
+def _kind_of(head: bytes) -> str:
+    """Say what kind of file begins so, as far as its first bytes tell."""
+    start = head[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for signatures, kind in _OTHER_KINDS:
+        if start.startswith(signatures):
+            return kind
+    if not head.strip(b"\0"):
+        return "nothing but zero bytes"
+    return "text" if not set(head) & _NOT_IN_TEXT else "binary data of an unknown format"

@@ -411,11 +411,15 @@ def _plain_jpeg(data: bytes) -> _Header | None:
     return None
 
 
+_BYTES_QUOTED = re.compile(r"\bb(?:'[^']*'?|\"[^\"]*\"?)")
+"""Bytes of a file in a message of Pillow. Through a link, the file may be any of this machine, and its content is not for the report."""
+
+
 def _said(error: Exception, file_format: str = "") -> str:
     text = str(error) or type(error).__name__
     if "cannot identify" in text:
         return f"the header of the {file_format} cannot be read" if file_format else "the header cannot be read"
-    return text[:200]
+    return _BYTES_QUOTED.sub("…", text[:200])
 
 
 def _bit_depth(data: bytes, image: Any) -> int:
