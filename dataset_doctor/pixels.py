@@ -43,7 +43,11 @@ class Pixels:
     contrast     float32: standard deviation of luma, 0 to 1
     sharpness    float32: spread of luma's second differences ÷ that of luma within small blocks, at the scan's fixed small side
     entropy      float32: bits, of the histogram of luma
-    colourfulness float32: mean distance of the channels from grey, 0 to 1; near 0 for greyscale pictures
+    value_p99    float32: 99th percentile of the largest of the three channels, 0 to 1: of a saturated blue 1, where luma is 0.11
+    chroma       float32: largest less smallest channel, 0 to 1; what 99.5 % of the points stay below, so that a coloured object counts
+    detail       uint64: where luma bends by 8 levels of 256 and more from pixel to pixel, 8 × 8 cells; bit 63 − (8 · row + column).
+                 0 for a single colour or a gradient
+    relief       float32: standard deviation of luma, 0 to 1, less a gradient: what the best surface of the second degree leaves
     channel_mean, channel_std  float32 (n, 3): RGB, 0 to 1
     content_hash object (bytes of 16): of the file's bytes; b"" where unreadable
     pixel_hash   object (bytes of 16): of the decoded pixels, for files that may be pixel-identical to another; b"" elsewhere
@@ -70,7 +74,10 @@ class Pixels:
     contrast: NDArray[np.float32]
     sharpness: NDArray[np.float32]
     entropy: NDArray[np.float32]
-    colourfulness: NDArray[np.float32]
+    value_p99: NDArray[np.float32]
+    chroma: NDArray[np.float32]
+    detail: NDArray[np.uint64]
+    relief: NDArray[np.float32]
     channel_mean: NDArray[np.float32]
     channel_std: NDArray[np.float32]
     content_hash: NDArray[np.object_]

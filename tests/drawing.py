@@ -86,7 +86,7 @@ def drawn_pixels(text: str) -> Pixels:
     """Make what a scan would tell of the images that a text draws: unremarkable pictures, all different, unless their lines say otherwise.
 
     `name=value` sets a column of Pixels on an image line: `brightness_p99=0.2`, `state=TRUNCATED`, `mode=CMYK`, `has_gps=1`. Hashes are
-    words (`content_hash=a`), perceptual ones hexadecimal (`perceptual=ff`).
+    words (`content_hash=a`), perceptual ones and `detail` hexadecimal (`perceptual=ff`).
     """
     images: list[dict[str, object]] = []
     for line in text.splitlines():
@@ -111,7 +111,10 @@ def drawn_pixels(text: str) -> Pixels:
         "contrast": np.full(n, 0.2, np.float32),
         "sharpness": np.full(n, 0.8, np.float32),
         "entropy": np.full(n, 7.0, np.float32),
-        "colourfulness": np.full(n, 0.2, np.float32),
+        "value_p99": np.full(n, 0.99, np.float32),
+        "chroma": np.full(n, 0.5, np.float32),
+        "detail": np.full(n, 2**64 - 1, np.uint64),
+        "relief": np.full(n, 0.2, np.float32),
         "channel_mean": np.full((n, 3), 0.5, np.float32),
         "channel_std": np.full((n, 3), 0.2, np.float32),
         "content_hash": np.array([f"file {row}".encode() for row in range(n)], object),
@@ -123,7 +126,7 @@ def drawn_pixels(text: str) -> Pixels:
         for name, value in (word.split("=") for word in image["words"] if "=" in word and not word.startswith(("id=", "file="))):
             if name == "state":
                 columns[name][row] = FileState[value]
-            elif name == "perceptual":
+            elif name in ("perceptual", "detail"):
                 columns[name][row] = int(value, 16)
             else:
                 columns[name][row] = value.encode() if name.endswith("_hash") else value if columns[name].dtype == object else float(value)

@@ -187,8 +187,8 @@ def test_each_planted_flaw_is_found_where_it_is(tmp_path: Path) -> None:
     def in_dog(*names: str) -> list[str]:
         return [f"train/dog/{name}.jpg" for name in names]
 
-    assert found.pop("image-low-information") in (in_dog("bright", "empty"), in_dog("empty"))
     assert found == {
+        "image-low-information": in_dog("bright", "empty"),
         "image-dark": in_dog("dark"),
         "image-bright": in_dog("bright"),
         "image-blurry": in_dog("blurred"),
@@ -261,7 +261,7 @@ def test_turned_pictures_are_judged_by_their_boxes(tmp_path: Path, declared: tup
 @pytest.mark.parametrize(("dark", "severity"), [(3, "warning"), (15, "warning"), (30, "info")])
 def test_what_most_pictures_are_like_is_only_said(dark: int, severity: str) -> None:
     """Dark pictures are a warning up to a quarter of the dataset; beyond that the dataset is dark."""
-    text = f"classes: dog\na.jpg 9x9 x{60 - dark}\nb.jpg 9x9 brightness_p99=0.1 x{dark}"
+    text = f"classes: dog\na.jpg 9x9 x{60 - dark}\nb.jpg 9x9 value_p99=0.1 x{dark}"
 
     (finding,) = audit(draw(text)[0], checks=select(["image-dark"]), pixels=drawn_pixels(text)).findings
 
@@ -290,7 +290,7 @@ def test_the_good_fixtures_have_no_findings(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("amenity_coco", {"image-grey-among-colour": 4}),
+        ("amenity_coco", {}),
         ("aquarium_yolo", {}),
         ("bccd_voc", {"image-near-duplicate": 1, "split-leakage": 1}),  # BloodImage_00037 and 00038, seen by eye
     ],

@@ -226,6 +226,7 @@ OTHERS = ("image-too-small", "image-unreadable")
 """Findings of pictures that need no look into them."""
 
 TOO = {
+    "image-low-information": {"bright.jpg"},
     "image-odd-size": {"dot.png", "bomb.png"},
     "image-grey-among-colour": {"deep.png"},
     "image-duplicate": {"good-000.jpg", "good-001.jpg"},

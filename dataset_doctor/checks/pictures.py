@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.checks._rows import images_found
-from dataset_doctor.dataset import Dataset
+from dataset_doctor.dataset import Dataset, Rows
 from dataset_doctor.findings import Facts, Found, Severity, plural
 from dataset_doctor.pixels import FileState, Pixels
 
@@ -21,6 +21,18 @@ LOW_ENTROPY_BITS = 3.0
 ODD_ASPECT = 0.35
 """The defaults of CleanVision 0.3: 99 % of the points are darker than the first; 95 % are brighter than the second; bits of the histogram;
 shorter ÷ longer side."""
+
+BLACK_P99 = 0.12
+"""Of pictures darker than this next to nothing is seen on a screen, whatever the rest of the dataset is like."""
+
+BLANK_CONTRAST = 0.03
+"""Standard deviation of luma. Something dark that covers a thousandth of a white picture gives as much."""
+
+EMPTY_RELIEF = 0.02
+"""Standard deviation of luma about a smooth surface. Photographs out of focus by a twentieth of their width have more."""
+
+SIGN_CELLS = 3
+"""Of the 64 cells of a picture; a line of text in the middle of an empty one takes two or three."""
 
 USUAL_SHARE = 0.25
 """What is true of more than this share of the pictures is how the dataset is, not a mistake in some of them."""
@@ -32,14 +44,18 @@ FENCE_IQR = 3.0
 """Interquartile ranges beyond the quartiles from which a value is far out (Tukey, 1977)."""
 
 ODD_SIZE_RATIO = 1.5
-BLURRY_Z, BLURRY_SHARPNESS, LEAST_SPREAD = -3.5, 0.26, 0.1
-"""Robust z-score (Iglewicz and Hoaglin, 1993) of the logarithm of sharpness, and the sharpness that a blurry picture does not reach.
-Measured at the scan's scale, 90 px, on five public datasets: pictures as they are have 0.27 and more, half of them more than 0.44 to 0.7; a
-Gaussian blur of 1.25 % of the width leaves less in 83 to 100 % of four of them. LEAST_SPREAD keeps datasets that are all alike from making
-outliers of small differences."""
+OUTLYING_Z, LEAST_SPREAD = -3.5, 0.1
+"""Robust z-score (Iglewicz and Hoaglin, 1993) of a logarithm. LEAST_SPREAD keeps datasets that are all alike from making outliers of small
+differences."""
 
-GREY_COLOURFULNESS = 0.01
-"""In a picture whose bright parts have half of full brightness and more; less in darker ones, whose colours are nearer to each other."""
+BLURRY_SHARPNESS = 0.26
+"""The sharpness that a blurry picture does not reach.
+Measured at the scan's scale, 90 px, on five public datasets: pictures as they are have 0.27 and more, half of them more than 0.44 to 0.7; a
+Gaussian blur of 1.25 % of the width leaves less in 83 to 100 % of four of them."""
+
+GREY_CHROMA = 8 / 255
+"""In an image whose bright parts have half of full brightness and more; less in darker ones, whose colours are nearer to each other. A grey
+image has 0; a faint tint, as of an old print or of a camera's white balance, has up to this."""
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"),
@@ -183,39 +199,84 @@ def image_exif_rotated(dataset: Dataset, facts: Facts) -> Found | None:
 
 
 def image_dark(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag pictures of which 99 % of the points are dark (below 0.32 of full brightness).
+    """Flag images that are far darker than the rest of the dataset, or nearly black.
 
-    **Why it matters.** Little can be seen on them, and labels drawn there are guesses. Where many pictures are dark, it is only said.
+    **Why it matters.** Little can be seen on them, and labels drawn there are guesses. Where many images are dark, it is only said.
 
     **Usual cause.** Underexposure, a covered lens, frames from a fade; 16-bit data read as 8-bit.
 
-    **What to do.** Remove those on which nothing can be seen; keep the others if the model will meet such pictures.
+    **What to do.** Remove those on which nothing can be seen; keep the others if the model will meet such images.
+
+    Flagged is an image in which no channel of 99 % of the points reaches 0.32 of full brightness, and which is darker than the others by a
+    robust z-score of -3.5 where there are 20 and more. A dataset that holds every light from noon to night has no such outliers. Below 0.12
+    an image is flagged whatever the others are like.
     """
-    return _unusual(facts, lambda p: p.brightness_p99 < DARK_P99, "image is very dark", "images are very dark")
+
+    def dark(pixels: Pixels) -> NDArray[np.bool_]:
+        value = pixels.value_p99
+        return (value < BLACK_P99) | ((value < DARK_P99) & _outlying(value, np.isfinite(value), few=True))
+
+    return _unusual(facts, dark, "image is very dark", "images are very dark")
 
 
 def image_bright(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag pictures of which 95 % of the points are nearly white (0.95 of full brightness and more).
+    """Flag images of which 95 % of the points are nearly white (0.95 of full brightness and more), and the rest hardly darker.
 
-    **Why it matters.** The picture is washed out or empty. Where many pictures are bright, as scans of documents, it is only said.
+    **Why it matters.** The image is washed out or empty. Where many images are bright, as scans of documents, it is only said.
 
     **Usual cause.** Overexposure, blank pages, a transparent picture on white.
 
     **What to do.** Remove those on which nothing can be seen.
+
+    A small object on a white ground is something to see: the standard deviation of luma is below 0.03 where there is none.
     """
-    return _unusual(facts, lambda p: p.brightness_p5 > BRIGHT_P5, "image is nearly white", "images are nearly white")
+
+    def bright(pixels: Pixels) -> NDArray[np.bool_]:
+        return (pixels.brightness_p5 > BRIGHT_P5) & (pixels.contrast < BLANK_CONTRAST)
+
+    return _unusual(facts, bright, "image is nearly white", "images are nearly white")
 
 
 def image_low_information(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag pictures with next to nothing on them: the histogram of brightness holds less than 3 bits.
+    """Flag images with next to nothing on them: a single colour, a gradient, or a small sign on a plain ground.
 
-    **Why it matters.** There is nothing to learn from a single colour, and perceptual hashes cannot tell such pictures apart.
+    **Why it matters.** There is nothing to learn from a single colour, and perceptual hashes cannot tell such images apart.
 
-    **Usual cause.** Placeholders, test cards, failed downloads, masks that lie among the images.
+    **Usual cause.** Placeholders, failed downloads, a covered lens, frames from a fade.
 
-    **What to do.** Look at them, and remove what is no picture. Where many are like that, as drawings are, it is only said.
+    **What to do.** Look at them, and remove those that are empty. Where many are like that, it is only said.
+
+    Luma bends nowhere by 8 of 256 levels from pixel to pixel, at one small size for all images, and deviates from a smooth surface by less
+    than 0.02. Or it bends in at most 3 of 8 × 8 cells while its histogram holds less than 3 bits; such an image is not empty if it bends
+    inside of a box.
     """
-    return _unusual(facts, lambda p: p.entropy < LOW_ENTROPY_BITS, "image holds almost no information", "images hold almost no information")
+
+    def empty(pixels: Pixels) -> NDArray[np.bool_]:
+        cells = np.bitwise_count(pixels.detail)
+        sign = (pixels.entropy < LOW_ENTROPY_BITS) & (cells > 0) & (cells <= SIGN_CELLS)
+        sign[_with_detail_in_a_box(dataset, pixels, np.flatnonzero(sign))] = False
+        smooth: NDArray[np.bool_] = (cells == 0) & (pixels.relief < EMPTY_RELIEF)
+        return sign | smooth
+
+    return _unusual(facts, empty, "image holds almost no information", "images hold almost no information")
+
+
+def _with_detail_in_a_box(dataset: Dataset, pixels: Pixels, rows: Rows) -> Rows:
+    """Give those of some images that have a box with a cell of `detail` in it."""
+    chosen = np.full(dataset.n_images, -1, np.intp)
+    chosen[rows] = np.arange(len(rows))
+    cells = np.unpackbits(pixels.detail[rows].astype(">u8").view(np.uint8)).reshape(-1, 8, 8)
+    below = np.zeros((len(rows), 9, 9), np.intp)  # cells with detail above and left of each corner of the grid
+    below[:, 1:, 1:] = cells.cumsum(axis=1).cumsum(axis=2)
+    of = chosen[dataset.annotations.image]
+    corners = dataset.boxes / np.tile(dataset.annotation_sizes, 2) * 8
+    usable = (of >= 0) & np.isfinite(corners).all(axis=1)
+    of, corners = of[usable], np.clip(corners[usable], 0, 8)
+    left, top = np.floor(corners[:, :2]).astype(np.intp).T
+    right, bottom = np.ceil(corners[:, 2:]).astype(np.intp).T
+    inside = below[of, bottom, right] - below[of, top, right] - below[of, bottom, left] + below[of, top, left]
+    found: Rows = rows[np.unique(of[inside > 0])]
+    return found
 
 
 def image_blurry(dataset: Dataset, facts: Facts) -> Found | None:
@@ -234,13 +295,19 @@ def image_blurry(dataset: Dataset, facts: Facts) -> Found | None:
     if pixels is None:
         return None
     usable = ~pixels.is_flat & (pixels.sharpness > 0)
-    if usable.sum() < ENOUGH:
-        return None
-    sharpness = np.log(np.where(usable, pixels.sharpness, 1.0).astype(np.float64))
-    median = np.median(sharpness[usable])
-    spread = max(LEAST_SPREAD, 1.4826 * float(np.median(np.abs(sharpness[usable] - median))))
-    blurry = usable & ((sharpness - median) / spread <= BLURRY_Z) & (pixels.sharpness < BLURRY_SHARPNESS)
+    blurry = _outlying(pixels.sharpness, usable) & (pixels.sharpness < BLURRY_SHARPNESS)
     return images_found(blurry, "image is blurry", "images are blurry")
+
+
+def _outlying(values: NDArray[np.float32], usable: NDArray[np.bool_], *, few: bool = False) -> NDArray[np.bool_]:
+    """Tell which values are far below the others, as ratios go; `few` is what to say where there are too few to tell."""
+    if usable.sum() < ENOUGH:
+        return usable & few
+    logs = np.log(np.maximum(values.astype(np.float64), np.finfo(np.float32).tiny))
+    median = np.median(logs[usable])
+    spread = max(LEAST_SPREAD, 1.4826 * float(np.median(np.abs(logs[usable] - median))))
+    out: NDArray[np.bool_] = usable & ((logs - median) / spread <= OUTLYING_Z)
+    return out
 
 
 def _unusual(facts: Facts, test: Callable[[Pixels], NDArray[np.bool_]], one: str, many: str) -> Found | None:
@@ -315,22 +382,25 @@ def _far_out(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[n
 
 
 def image_grey_among_colour(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag grey pictures in a dataset of colour pictures.
+    """Flag grey images in a dataset of colour images.
 
     **Why it matters.** A model may take greyness for a sign of a class. Readers that do not ask for RGB give one channel and stop the
     batch.
 
     **Usual cause.** Infrared frames at night, old photographs, scans.
 
-    **What to do.** Usually nothing, as long as grey pictures are spread over the classes.
+    **What to do.** Usually nothing, as long as grey images are spread over the classes.
+
+    Grey is an image whose channels differ by at most 8 of 256 levels in all but 0.5 % of its points. A coloured object on a grey ground, or
+    a grey object photographed in colour, differs by more.
     """
     pixels = facts.pixels
     if pixels is None:
         return None
     # A single colour, as of a blank page, is image-low-information.
-    bright = np.minimum(2 * pixels.brightness_p99, 1)
-    grey = (pixels.colourfulness < GREY_COLOURFULNESS * bright) & ~pixels.is_flat
-    measured = np.isfinite(pixels.colourfulness).sum()
+    bright = np.minimum(2 * pixels.value_p99, 1)
+    grey = (pixels.chroma <= GREY_CHROMA * bright) & ~pixels.is_flat
+    measured = np.isfinite(pixels.chroma).sum()
     if measured < ENOUGH or grey.sum() > USUAL_SHARE * measured:
         return None
     return images_found(grey, "image is grey among colour pictures", "images are grey among colour pictures")

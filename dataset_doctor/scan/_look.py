@@ -36,7 +36,7 @@ from dataset_doctor.scan._worker import overheard
 Picture = NDArray[np.uint8]
 """Height × width × BGR, or height × width of luma."""
 
-REVISION = 2
+REVISION = 3
 """To be raised with every change to what these functions return: results of another revision are not taken from the cache."""
 
 MAX_BYTES = 256 << 20
@@ -70,7 +70,10 @@ RECORD = np.dtype(
         ("contrast", "<f4"),
         ("sharpness", "<f4"),
         ("entropy", "<f4"),
-        ("colourfulness", "<f4"),
+        ("value_p99", "<f4"),
+        ("chroma", "<f4"),
+        ("detail", "<u8"),
+        ("relief", "<f4"),
         ("channel_mean", "<f4", 3),
         ("channel_std", "<f4", 3),
         ("content_hash", f"V{HASH_BYTES}"),
@@ -85,7 +88,7 @@ PERCENTILES = (0.01, 0.05, 0.50, 0.95, 0.99)
 def blank() -> NDArray[Any]:
     """Make one record of a file about which nothing is known."""
     record = np.zeros(1, RECORD)
-    for name in ("brightness", "contrast", "sharpness", "entropy", "colourfulness", "channel_mean", "channel_std"):
+    for name in ("brightness", "contrast", "sharpness", "entropy", "value_p99", "chroma", "relief", "channel_mean", "channel_std"):
         record[name] = np.nan
     return record
 
@@ -547,11 +550,54 @@ says nothing of its edges. A share of the spread of the whole keeps pictures blu
 differences along rows and along columns it is the geometric mean, as a camera that moves blurs in one direction."""
 
 
+DETAIL_LEVELS, _CELLS = 8, 8
+"""Luma that bends by so many levels from pixel to pixel is seen; what a JPEG leaves of a gradient bends by 2 or 3."""
+
+VALUE_SHARE, CHROMA_SHARE = 0.99, 0.995
+
+
+def _value_and_chroma(small: Picture) -> tuple[float, float]:
+    """Give what nearly all of the largest channels, and of their distances from the smallest, stay below, 0 to 1.
+
+    Chroma is a difference of levels, not a saturation, which would make colours of the noise in dark parts.
+    """
+    cv2, _ = _libraries()
+    blue, green, red = cv2.split(small)
+    value = cv2.max(cv2.max(blue, green), red)
+    chroma = cv2.subtract(value, cv2.min(cv2.min(blue, green), red))
+    histograms = (cv2.calcHist([levels], [0], None, [256], (0, 256)).ravel().cumsum() for levels in (value, chroma))
+    value_p99, chroma_p99 = (
+        min(int(np.searchsorted(counts, share * value.size)), 255) / 255
+        for counts, share in zip(histograms, (VALUE_SHARE, CHROMA_SHARE), strict=True)
+    )
+    return value_p99, chroma_p99
+
+
+def _detail(across: NDArray[Any], down: NDArray[Any]) -> int:
+    """Tell in which of 8 × 8 cells luma bends, along rows or along columns, row by row, the first in the highest bit."""
+    cells = np.maximum(np.abs(across), np.abs(down)) >= DETAIL_LEVELS
+    for axis, side in enumerate(across.shape):
+        cells = np.logical_or.reduceat(cells, np.arange(_CELLS) * side // _CELLS, axis=axis)
+    return int.from_bytes(np.packbits(cells).tobytes(), "big")
+
+
+_PLACES = (np.arange(HASH_SIDE) + 0.5) / HASH_SIDE - 0.5
+_ACROSS, _DOWN = (grid.ravel() for grid in np.meshgrid(_PLACES, _PLACES))
+_SURFACES = np.linalg.qr(np.stack([np.ones_like(_DOWN), _ACROSS, _DOWN, _ACROSS**2, _ACROSS * _DOWN, _DOWN**2], axis=1))[0]
+"""Orthonormal surfaces up to the second degree on 32 × 32 points."""
+
+
+def _relief(square: Picture) -> float:
+    """Give the standard deviation of luma about the best surface of the second degree: of a gradient or a vignette next to nothing."""
+    values = square.ravel() / 255 - 0.5
+    along = values @ _SURFACES
+    return math.sqrt(max(float(values @ values - along @ along), 0.0) / values.size)
+
+
 def _measure(small: Picture, record: NDArray[Any]) -> None:
     cv2, _ = _libraries()
     full_luma = _luma(small)
     means, stds = cv2.meanStdDev(small)
-    apart = cv2.absdiff(small, cv2.cvtColor(full_luma, cv2.COLOR_GRAY2BGR))
     height, width = full_luma.shape
     scale = min(1.0, SMALL_SIDE / min(width, height))
     luma = _resized(full_luma, round(width * scale), round(height * scale))
@@ -560,15 +606,19 @@ def _measure(small: Picture, record: NDArray[Any]) -> None:
     contrast = math.sqrt(max(share @ _SQUARES - mean**2, 0.0))
     used = share[share > 0]
     entropy = abs(float(used @ np.log2(used)))
-    across, down = (_spread(cv2.Sobel(luma, cv2.CV_16S, *order, ksize=1)) for order in ((2, 0), (0, 2)))
+    bends = [cv2.Sobel(luma, cv2.CV_16S, *order, ksize=1) for order in ((2, 0), (0, 2))]
+    across, down = map(_spread, bends)
     blocks = _spread(_resized(luma, luma.shape[1] // BLOCK, luma.shape[0] // BLOCK))
     within = max(contrast**2 - blocks**2, 0.0) + WHOLE_SHARE * contrast**2
     record["brightness"] = np.minimum(np.searchsorted(share.cumsum(), PERCENTILES), 255) / 255
     record["contrast"], record["entropy"] = contrast, entropy
     record["sharpness"] = math.sqrt(across * down / within) if contrast > 1e-6 else 0.0
-    record["colourfulness"] = sum(cv2.mean(apart)) / (3 * 255)
+    record["value_p99"], record["chroma"] = _value_and_chroma(small)
+    record["detail"] = _detail(*bends)
     record["channel_mean"], record["channel_std"] = means[::-1, 0] / 255, stds[::-1, 0] / 255
-    record["perceptual"] = _perceptual(_square(luma))
+    square = _square(luma)
+    record["relief"] = _relief(square)
+    record["perceptual"] = _perceptual(square)
     record["is_flat"] = entropy < FLAT_ENTROPY_BITS or contrast < FLAT_CONTRAST
 
 

@@ -223,8 +223,25 @@ def test_statistics_of_known_pictures(tmp_path: Path) -> None:
     assert pixels.channel_std[row] == pytest.approx([0.5] * 3, abs=0.01)
     row = rows["red.png"][1]
     assert pixels.channel_mean[row] == pytest.approx([1, 0, 0])
-    # Luma of red is 76 of 255: red is 179 away from it, green and blue are 76.
-    assert float(pixels.colourfulness[row]) == pytest.approx((179 + 76 + 76) / 3 / 255, abs=1e-3)
+    assert [float(pixels.value_p99[row]), float(pixels.chroma[row]), int(pixels.detail[row])] == [1, 1, 0]
+
+
+def test_a_small_coloured_object_is_chroma_and_its_place_is_detail(tmp_path: Path) -> None:
+    """Chroma is that of the most coloured hundredth of a picture; detail is where luma bends, not where it slopes."""
+    grey = np.repeat(np.linspace(40, 200, 160).astype(np.uint8)[None, :, None], 120, axis=0).repeat(3, axis=2)
+    can = grey.copy()
+    can[47:56, 104:116] = (200, 30, 30)  # of 8 x 8 cells the fourth and the sixth
+    dim = (can // 4).astype(np.uint8)
+    rows = scanned(tmp_path, {name: encoded(p, "PNG") for name, p in {"grey.png": grey, "can.png": can, "dim.png": dim}.items()})
+    pixels, row = rows["grey.png"]
+    assert [float(pixels.chroma[row]), int(pixels.detail[row])] == [0, 0]
+    assert float(pixels.relief[row]) < 0.003
+    assert float(pixels.contrast[row]) > 0.15
+    row = rows["can.png"][1]
+    assert float(pixels.chroma[row]) == pytest.approx(170 / 255, abs=0.02)
+    assert int(pixels.detail[row]) == 1 << (63 - (8 * 3 + 5))
+    # A difference of levels, which is as dark as the picture.
+    assert float(pixels.chroma[rows["dim.png"][1]]) == pytest.approx(42 / 255, abs=0.02)
 
 
 def test_sharpness_falls_with_blur_at_any_size(tmp_path: Path) -> None:
