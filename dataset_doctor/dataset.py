@@ -422,6 +422,16 @@ def take_made(made: Made | None, images: NDArray[Any], annotations: NDArray[Any]
     return Made(tuple(made.recipes[row] for row in used.tolist()), recipe, outlines, outline)
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """How the user named a dataset that was read: what a command for it has to repeat. Paths are as given, relative ones included."""
+
+    path: str
+    format: str | None = None
+    images: str | None = None
+    classes: str | None = None
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Images, annotations and classes as columns, with what could not become one.
@@ -437,6 +447,7 @@ class Dataset:
     problems     what could not be read into the columns, in file order
     plan         the document of the plan that made it (contract: "dataset-doctor/plan"); None where none did
     origin       the dataset as it was read, where this one was selected from it or made by a plan; None for one as it was read
+    given        how the user named it; None where it was not read from files
     made         the images that a plan makes anew; None where all are files. Their annotations name the record that they come from, and
                  until they are written their `file_name` leads to the picture that they are made from
     """
@@ -459,6 +470,7 @@ class Dataset:
     plan: Mapping[str, Any] | None = None
     origin: Dataset | None = None
     made: Made | None = None
+    given: Given | None = None
 
     def __post_init__(self) -> None:
         images, annotations = self.images, self.annotations

@@ -214,7 +214,7 @@ def audit(
     if json:
         sys.stdout.write(reports.render(result, ".json"))
     else:
-        reports.show(result, name=str(dataset))
+        reports.show(result, name=dataset)
     failed = [] if fail_on is FailOn.NEVER else gate.failing(result.findings, Severity(fail_on.value))
     if known is not None and failed:
         say(f"findings that {baseline} does not know:", "\n".join(map(_news, failed)))

@@ -41,7 +41,8 @@ def _options(command: Any) -> "dict[str, Kind]":
     return kinds
 
 
-Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="A folder, or a data.yaml, obj.data, COCO .json or VOC .xml.")]
+# As typed: a Path would drop "./" and a closing slash.
+Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="A folder, or a data.yaml, obj.data, COCO .json or VOC .xml.")]
 FormatOption = Annotated[FormatChoice | None, typer.Option("--format", help="Override the detected format.", show_default=False)]
 ImagesOption = Annotated[
     Path | None, typer.Option("--images", metavar="DIR", help="Where the images are; may lie outside DATASET.", show_default=False)

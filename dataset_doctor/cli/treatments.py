@@ -234,13 +234,13 @@ def convert(
 
 
 def _read(
-    dataset: Path, out: Path, format: str | None, images: Path | None, classes: Path | None, force: bool, progress: "ProgressBar"
+    dataset: str, out: Path, format: str | None, images: Path | None, classes: Path | None, force: bool, progress: "ProgressBar"
 ) -> "Columns":
     """Read the dataset; refuse a place to write to before anything takes time."""
     from dataset_doctor.formats import check_place, read
 
-    if dataset.exists():
-        check_place(out, dataset if dataset.is_dir() else dataset.parent, force=force)
+    if (source := Path(dataset)).exists():
+        check_place(out, source if source.is_dir() else source.parent, force=force)
     return read(dataset, format, images=images, classes=classes, progress=progress)
 
 
@@ -280,7 +280,7 @@ def _broken(columns: "Columns", to: "FormatName | None", allow_errors: bool) -> 
 def _finish(
     columns: "Columns",
     plan: "Plan",
-    dataset: Path,
+    dataset: str,
     out: Path,
     to: "FormatName | None",
     materialize: MaterializeChoice,
@@ -313,7 +313,7 @@ def _finish(
 
     from dataset_doctor.report.plan import show
 
-    show(plan, Console(), name=str(dataset), out=str(out), target=FORMAT_NAMES[target], written=not dry_run)
+    show(plan, Console(), name=dataset, out=str(out), target=FORMAT_NAMES[target], written=not dry_run)
 
 
 def _recommended(path: Path, wanted: str | None, columns: "Columns") -> dict[str, Any]:

@@ -200,7 +200,7 @@ def verify(
 
         from dataset_doctor.report.verdict import show
 
-        show(verdict, Console(), name=str(dataset))
+        show(verdict, Console(), name=dataset)
     raise typer.Exit(int(_failed(verdict, fail_on)))
 
 

@@ -100,7 +100,7 @@ def weights(
         text = export(trainer, weighed)
         sys.stdout.write(text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding))
     else:
-        show(weighed, Console(), name=str(dataset), written=output)
+        show(weighed, Console(), name=dataset, written=output)
         return
     for warning in weighed.warnings:
         say(warning)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from dataset_doctor.dataset import Dataset, FormatName, Place, Problem, Shapes
+from dataset_doctor.dataset import Dataset, FormatName, Given, Place, Problem, Shapes
 from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, did_you_mean
 from dataset_doctor.formats import _coco_shapes, _yolo_shapes, coco, folder, voc, yolo
 from dataset_doctor.formats._capabilities import losses, unwritable
@@ -100,7 +100,9 @@ def read(
     dataset = FORMATS[candidate.format].read(tree, candidate, classes=_class_names(classes), progress=progress)
     told, unsound = stated(tree)
     dataset = dataclasses.replace(dataset, problems=(*unsound, *dataset.problems)) if unsound else dataset
-    return _with_context(dataset if told is None else with_stated(dataset, told), tree, candidate, others)
+    given = Given(os.fspath(path), format, *(None if one is None else os.fspath(one) for one in (images, classes)))
+    dataset = dataclasses.replace(dataset if told is None else with_stated(dataset, told), given=given)
+    return _with_context(dataset, tree, candidate, others)
 
 
 def read_shapes(dataset: Dataset, progress: Progress = silent) -> Shapes | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,6 +25,7 @@ from dataset_doctor.balance import (
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.findings import Expected, Facts, Finding, Policy, Recommendation, listed, shortened
 from dataset_doctor.plan import Plan
+from dataset_doctor.recommend.commands import command
 from dataset_doctor.statistics import Statistics, imbalance_ratio
 
 if TYPE_CHECKING:
@@ -155,13 +155,8 @@ class Situation:
         return imbalance_ratio(after[self.judged]) or 1.0
 
     def command(self, verb: str, options: Parameters, suffix: str = "") -> str:
-        """Write a command for this dataset, to be run beside its folder; with a suffix, the result goes to a folder named after it."""
-        folder = self.dataset.root.name or "DATASET"
-        folder = f"./{folder}" if folder.startswith("-") else folder
-        words = ["dataset-doctor", verb, folder, *([f"{folder}-{suffix}"] if suffix else [])]
-        for name, value in options.items():
-            words += [f"--{name.replace('_', '-')}", f"{value:.8g}" if isinstance(value, float) else str(value)]
-        return shlex.join(words)
+        """Write a command for this dataset; with a suffix, the result goes to a folder named after it."""
+        return command(self.dataset, verb, options, suffix)
 
 
 Rule = Callable[[Situation], Recommendation | None]
