@@ -14,7 +14,7 @@ import numpy as np
 from dataset_doctor.checks import CHECKS
 from dataset_doctor.dataset import NO_ID, NO_SOURCE, Dataset, Place, Rows, Shapes
 from dataset_doctor.findings import POLICIES, Check, Described, Facts, Finding, Found, NotRun, Policy, Report, Run, Severity
-from dataset_doctor.formats import begin_shapes, fingerprint
+from dataset_doctor.formats import LeftOut, begin_shapes, fingerprint
 from dataset_doctor.pixels import Duplicates, Pixels
 from dataset_doctor.recommend import recommend
 from dataset_doctor.scan import normalisation
@@ -81,11 +81,12 @@ def audit(
     )
 
 
-def label_errors(dataset: Dataset) -> list[Finding]:
-    """Look for the errors that stand in the way of writing a dataset: those of files (DD0) and of label records (DD1).
+def label_errors(dataset: Dataset, left_out: LeftOut) -> list[Finding]:
+    """Look for the errors for which a write leaves something out: those of files (DD0) and of label records (DD1) that concern it.
 
     Args:
         dataset: What `read` gave.
+        left_out: What `formats.left_out` gave.
     """
     blocking = [check for check in CHECKS if check.code.startswith(("DD0", "DD1"))]
     pending = begin_shapes(dataset)
@@ -93,8 +94,14 @@ def label_errors(dataset: Dataset) -> list[Finding]:
     results = _run([check for check in blocking if not check.needs_shapes], dataset, facts)
     facts = dataclasses.replace(facts, shapes=pending())
     results |= _run([check for check in blocking if check.needs_shapes], dataset, facts)
+    kinds = {problem.kind for problem in left_out.problems}
+
+    def concerns(found: Found) -> bool:
+        rows = found.annotations
+        return (rows is not None and bool(np.isin(rows, left_out.rows).any())) or any(one.kind in kinds for one in found.problems)
+
     found = ((check, results[check.code]) for check in blocking)
-    findings = [_finding(check, result, dataset, SHOWN_LOCATIONS) for check, result in found if isinstance(result, Found)]
+    findings = [_finding(check, one, dataset, SHOWN_LOCATIONS) for check, one in found if isinstance(one, Found) and concerns(one)]
     return [finding for finding in findings if finding.severity is Severity.ERROR]
 
 

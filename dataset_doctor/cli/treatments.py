@@ -144,10 +144,8 @@ def rebalance(
         if from_report is not None:
             given = {name: value for name, value in wanted.items() if from_command_line(context, name)}
             wanted |= _recommended(from_report, recommendation, columns) | given
-        left_out = _broken(columns, to, allow_errors)
-        name = wanted["split"] or _default_split(columns)
-        if (to or columns.format) == columns.format:
-            left_out = left_out[columns.annotations_in_split(columns.splits.index(name))[left_out]] if name in columns.splits else left_out
+        name = dict(zip(columns.split_spelling, columns.splits, strict=True)).get(wanted["split"], wanted["split"]) or columns.default_split
+        left_out = _left_out(columns, to, allow_errors, split=name if name in columns.splits else None)
         plan = plan_rebalance(columns, left_out=left_out, progress=progress, **wanted)
         if preview is not None:
             _preview(columns, plan, preview)
@@ -192,7 +190,7 @@ def split(
     frozen = [name.strip() for value in freeze for name in value.split(",") if name.strip()]
     with ProgressBar() as progress:
         columns = _read(dataset, out, format, images, classes, force, progress)
-        left_out = _broken(columns, to, allow_errors)
+        left_out = _left_out(columns, to, allow_errors)
         plan = plan_split(columns, ratios=shares, group_by=group_by, freeze=frozen, seed=seed, left_out=left_out, progress=progress)
         _finish(columns, plan, dataset, out, to, materialize, force, dry_run, json, progress)
 
@@ -225,7 +223,7 @@ def convert(
         raise UsageError("--to FORMAT is missing.", f"Choose from: {', '.join(FORMAT_NAMES)}.")
     with ProgressBar() as progress:
         columns = _read(dataset, out, format, images, classes, force, progress)
-        left_out = _broken(columns, to, allow_errors)
+        left_out = _left_out(columns, to, allow_errors)
         plan = make_plan(columns, np.arange(columns.n_images), command="convert", left_out=left_out)
         _finish(columns, plan, dataset, out, to, materialize, force, dry_run, json, progress)
 
@@ -255,26 +253,27 @@ def _preview(columns: "Columns", plan: "Plan", file: Path) -> None:
     write(file, sheet(columns, plan))
 
 
-def _default_split(columns: "Columns") -> str:
-    return columns.default_split or columns.splits[0]
+def _left_out(columns: "Columns", to: "FormatName | None", allow_errors: bool, *, split: str | None = None) -> Any:
+    """Refuse to leave label records out, with the errors they have; where that is allowed, give the rows that cannot be written.
 
-
-def _broken(columns: "Columns", to: "FormatName | None", allow_errors: bool) -> Any:
-    """Refuse labels with errors, with the list of them; where they are allowed, give the records that cannot be written."""
+    `split` is the only one that changes; None where all do.
+    """
     from dataset_doctor.audit import label_errors
     from dataset_doctor.findings import plural
-    from dataset_doctor.formats import unwritable
+    from dataset_doctor.formats import left_out
 
-    errors = label_errors(columns)
-    if errors and not allow_errors:
+    target = to or columns.format
+    found = left_out(columns, target, split=split)
+    if len(found) and not allow_errors:
+        errors = label_errors(columns, found)
         listed = [f"{finding.code} {finding.name}: {finding.message}" for finding in errors[:ERRORS_SHOWN]]
         if len(errors) > ERRORS_SHOWN:
             listed.append(f"… {len(errors) - ERRORS_SHOWN:,} more")
         raise UsageError(
-            f"the labels have {plural(len(errors), 'kind')} of errors; nothing was written.",
-            "\n".join([*listed, "Mend them, or add --allow-errors to leave broken records out."]),
+            f"{plural(len(found), 'label record')} would be left out; nothing was written.",
+            "\n".join([*listed, f"Fix {'it' if len(found) == 1 else 'them'}, or add --allow-errors to write without."]),
         )
-    return unwritable(columns, to or columns.format)
+    return found.rows
 
 
 def _finish(

@@ -12,7 +12,7 @@ from typing import Protocol
 from dataset_doctor.dataset import Dataset, FormatName, Given, Place, Problem, Shapes
 from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, did_you_mean
 from dataset_doctor.formats import _coco_shapes, _yolo_shapes, coco, folder, voc, yolo
-from dataset_doctor.formats._capabilities import losses, unwritable
+from dataset_doctor.formats._capabilities import LeftOut, left_out, losses, unwritable
 from dataset_doctor.formats._files import Candidate, Progress, Tree, Unreadable, decode, join_trees, read_regular, silent, suffix, walk
 from dataset_doctor.formats._fingerprint import fingerprint
 from dataset_doctor.formats._manifest import stated, with_stated
@@ -24,11 +24,13 @@ from dataset_doctor.formats._writing import Written, disk_bytes, write
 __all__ = [
     "FORMATS",
     "Format",
+    "LeftOut",
     "Written",
     "begin_shapes",
     "check_place",
     "disk_bytes",
     "fingerprint",
+    "left_out",
     "losses",
     "read",
     "read_outlines",

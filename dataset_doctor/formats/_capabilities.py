@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.dataset import Dataset, Flag, Flaw, FormatName, Geometry, LabelState, Problem, Rows, Shapes
+from dataset_doctor.dataset import NO_SOURCE, Dataset, Flag, Flaw, FormatName, Geometry, LabelState, Problem, Rows, Shapes
 from dataset_doctor.findings import plural
 from dataset_doctor.formats._coco_shapes import shapes as coco_shapes
 from dataset_doctor.formats._coco_write import copied_files
@@ -26,7 +27,52 @@ LOST_KINDS = frozenset({"record-unreadable", "annotation-without-image"})
 """Problems of records that gave no row."""
 
 
-def unwritable(dataset: Dataset, format: FormatName, progress: Progress = silent) -> Rows:
+@dataclass(frozen=True, slots=True, eq=False)
+class LeftOut:
+    """What a write leaves out of the source's labels.
+
+    rows      annotation rows that the format cannot hold
+    problems  of records and label files that could not be read, and that are not copied as they are
+    """
+
+    rows: Rows
+    problems: tuple[Problem, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows) + sum(problem.count for problem in self.problems)
+
+
+def left_out(
+    dataset: Dataset, format: FormatName, *, split: str | None = None, shapes: Shapes | None = None, progress: Progress = silent
+) -> LeftOut:
+    """Tell what a write would leave out. Nothing else has to be allowed: an error that loses nothing is written as it is.
+
+    Args:
+        dataset: The source.
+        format: The format to write.
+        split: The only split that changes; None where all do. In the source's format the others are written through untouched.
+        shapes: As for `unwritable`.
+        progress: As for `unwritable`.
+    """
+    rows = unwritable(dataset, format, shapes, progress)
+    lost = [one for one in dataset.problems if one.kind == "label-unreadable" or (one.kind in LOST_KINDS and _is_record(one))]
+    if format != dataset.format:
+        return LeftOut(rows, tuple(lost))
+    images = dataset.images
+    if dataset.format in ("yolo", "voc"):
+        # A label file that cannot be read is copied as it is, as long as it opens.
+        shut = {dataset.sources[row] for row in np.unique(images.source[_without_labels(dataset, format)]).tolist() if row != NO_SOURCE}
+        lost = [one for one in lost if one.kind != "label-unreadable" or one.place.file in shut]
+    if split is not None:
+        column = dataset.splits.index(split)
+        rows = rows[dataset.annotations_in_split(column)[rows]]
+        sources = np.unique(images.source[images.in_split[:, column] & (images.source != NO_SOURCE)])
+        files = {dataset.sources[row] for row in sources.tolist()}
+        lost = [one for one in lost if one.place.file in files]
+    return LeftOut(rows, tuple(lost))
+
+
+def unwritable(dataset: Dataset, format: FormatName, shapes: Shapes | None = None, progress: Progress = silent) -> Rows:
     """Name the annotations that a format cannot hold, or that its readers refuse.
 
     Anywhere: a class that nobody declared, a box that is not four finite numbers or without width or height as written, and a shape with
@@ -36,7 +82,8 @@ def unwritable(dataset: Dataset, format: FormatName, progress: Progress = silent
     Args:
         dataset: The source.
         format: The format to write.
-        progress: Called while label files are read again for their shapes.
+        shapes: What `read_shapes` gave; label files are read again where it is needed and None.
+        progress: Called while they are.
     """
     if dataset.format == "folder":
         return np.flatnonzero(dataset.annotations.class_index < 0)
@@ -48,19 +95,21 @@ def unwritable(dataset: Dataset, format: FormatName, progress: Progress = silent
             wrong |= dataset.overshoot_px > OUTSIDE_PX
     if "yolo" in (format, dataset.format):
         wrong |= np.isnan(dataset.annotation_sizes).any(axis=1)
-    if format != "voc" and (measured := _shapes(dataset, format, progress)) is not None:
+    if format != "voc" and (measured := _shapes(dataset, format, shapes, progress)) is not None:
         wrong |= _misshapen(dataset, measured) & ~dataset.is_made[dataset.annotations.image]
     return np.flatnonzero(wrong)
 
 
-def _shapes(dataset: Dataset, format: FormatName, progress: Progress) -> Shapes | None:
+def _shapes(dataset: Dataset, format: FormatName, given: Shapes | None, progress: Progress) -> Shapes | None:
     """Measure the shapes that the format would hold, as the label files give them; None where it would hold none."""
     shaped = dataset.annotations.geometry != Geometry.BOX
     if format == "yolo" and dataset.task == "detect":
         return None
     if dataset.format == "coco" and (shaped.any() or dataset.annotations.has(Flag.KEYPOINTS).any()):
-        return coco_shapes(dataset, progress)()
-    return yolo_shapes(dataset, progress)() if dataset.format == "yolo" and shaped.any() else None
+        return coco_shapes(dataset, progress)() if given is None else given
+    if dataset.format == "yolo" and shaped.any():
+        return yolo_shapes(dataset, progress)() if given is None else given
+    return None
 
 
 def _misshapen(dataset: Dataset, shapes: Shapes) -> NDArray[np.bool_]:

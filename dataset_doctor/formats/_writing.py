@@ -80,7 +80,7 @@ def write(
         count = plural(int(dataset.is_made.sum()), "image is", "images are")
         raise UsageError(f"{count} made anew, and a list brings no image.", "Use --materialize copy, symlink or hardlink.")
     check_place(out, dataset.root, force=force)
-    if target != dataset.format and len(rows := unwritable(dataset, target, progress)):
+    if target != dataset.format and len(rows := unwritable(dataset, target, progress=progress)):
         raise _refused(dataset, target, rows)
     treated = fitted(dataset, target)
     loses, copied = losses(dataset, target), disk_bytes(dataset, target, mode)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,13 +60,11 @@ def refuse_leakage(dataset: Dataset, report: Report) -> None:
 
 
 def _divide(dataset: Dataset) -> str:
-    import shlex
+    from dataset_doctor.formats import left_out
+    from dataset_doctor.recommend.commands import command
 
-    from dataset_doctor.audit import label_errors
-
-    root = str(dataset.root)
-    broken = " --allow-errors" if label_errors(dataset) else ""
-    return f"Divide it: dataset-doctor split {shlex.quote(root)} {shlex.quote(os.path.basename(root) + '-divided')}{broken}"
+    allowed = {"allow_errors": True} if len(left_out(dataset, dataset.format)) else {}
+    return f"Divide it: {command(dataset, 'split', allowed, 'divided')}"
 
 
 def _refuse_classes(data: Data) -> None:
