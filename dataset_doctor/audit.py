@@ -17,6 +17,7 @@ from dataset_doctor.findings import POLICIES, Check, Described, Facts, Finding, 
 from dataset_doctor.formats import LeftOut, begin_shapes, fingerprint
 from dataset_doctor.pixels import Duplicates, Pixels
 from dataset_doctor.recommend import recommend
+from dataset_doctor.recommend.treatments import treated
 from dataset_doctor.scan import normalisation
 from dataset_doctor.statistics import statistics
 
@@ -69,12 +70,13 @@ def audit(
             not_run.append(result)
         elif result is not None:
             findings.append(_finding(check, result, dataset, locations))
+    recommendations = recommend(dataset, facts, findings)
     return Report(
         version=_version(),
         dataset=Described(dataset.format, dataset.variant, dataset.task, dataset.evidence, dataset.voc_origin, identity),
         statistics=facts.statistics,
-        findings=tuple(findings),
-        recommendations=recommend(dataset, facts, findings),
+        findings=tuple(treated(findings, recommendations)),
+        recommendations=recommendations,
         not_run=tuple(not_run),
         normalisation=None if pixels is None else normalisation(dataset, pixels),
         run=Run(started, round(time.perf_counter() - begun, 3), str(dataset.root), platform.node(), dict(options or {})),

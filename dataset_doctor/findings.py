@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -37,6 +38,26 @@ class Severity(Enum):
 
 
 Fix = Literal["safe", "optional", "none"]
+
+
+Safety = Literal["safe", "unsafe"]
+TreatmentKind = Literal["fix", "split", "rebalance", "weights", "collect", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """What treats a finding.
+
+    kind            how: change labels or files (fix), split, rebalance, weigh, collect, or none of these
+    safety          of a fix: "safe" loses nothing; "unsafe" loses or guesses something; None where a person has to decide
+    recommendation  id of the recommendation that addresses it: that of a command where one does
+    why             where no command treats it, in one sentence: what a person has to do, and why no program can
+    """
+
+    kind: TreatmentKind
+    safety: Safety | None = None
+    recommendation: str | None = None
+    why: str | None = None
 
 
 PlaceState = Literal["new", "known", "suppressed"]
@@ -128,8 +149,8 @@ class Check:
     """One kind of defect: a stable code, a name that states the problem, and the function that looks for it.
 
     The function's docstring is its page: the first line says what it flags, then `**Why it matters.**`, `**Usual cause.**`,
-    `**What to do.**` and, where one helps, `**Example.**`. A check that `needs_shapes` finds nothing where `Facts.shapes` is None;
-    one that `needs_pixels` does not run where `Facts.pixels` is.
+    `**What to do.**` and, where one helps, `**Example.**`. `kind` says what treats it where that is no fix. A check that `needs_shapes`
+    finds nothing where `Facts.shapes` is None; one that `needs_pixels` does not run where `Facts.pixels` is.
     """
 
     code: str
@@ -139,6 +160,24 @@ class Check:
     run: Callable[[Dataset, Facts], Found | None]
     needs_shapes: bool = False
     needs_pixels: bool = False
+    kind: TreatmentKind | None = None
+
+    @property
+    def safety(self) -> Safety | None:
+        """What a fix risks; None where only a person can make one."""
+        safeties: dict[Fix, Safety | None] = {"safe": "safe", "optional": "unsafe", "none": None}
+        return safeties[self.fix]
+
+    @property
+    def treatment(self) -> TreatmentKind:
+        """What kind of thing treats it."""
+        return self.kind or ("none" if self.fix == "none" else "fix")
+
+    @property
+    def remedy(self) -> str:
+        """The first sentence of what to do."""
+        text = " ".join(self.page.partition("**What to do.**")[2].partition("\n\n")[0].split())
+        return re.split(r"(?<=[.]) (?=[A-Z`])", text, maxsplit=1)[0]
 
     @property
     def page(self) -> str:
@@ -167,6 +206,7 @@ class Finding:
     locations: tuple[Place, ...]
     locations_total: int
     fix: Fix
+    treatment: Treatment | None = None
     known: int = 0
     suppressed: str | None = None
     states: tuple[PlaceState | None, ...] = ()

@@ -9,7 +9,7 @@ from dataset_doctor.balance._names import MICROSCOPIC, Hints, words
 from dataset_doctor.balance._names import hints as hints_of
 from dataset_doctor.dataset import Geometry
 from dataset_doctor.findings import Recommendation
-from dataset_doctor.recommend.situation import CIFAR, CLASS_IMBALANCE, CLASS_RARE, ULTRALYTICS_DEFAULTS, ZIPF, Situation, advice, named
+from dataset_doctor.recommend.situation import CIFAR, ULTRALYTICS_DEFAULTS, ZIPF, Situation, advice, expected_of, named, ratio
 from dataset_doctor.statistics import RARE_IMAGES
 
 VARIED_LIGHT = 0.25
@@ -18,7 +18,7 @@ VARIED_LIGHT = 0.25
 
 def augment(s: Situation) -> Recommendation | None:
     """Name the augmentations that pay first, and those that would change what a class means."""
-    if not s.has_labels:
+    if not (s.has_labels and s.trains):
         return None
     hints = hints_of(s.dataset.class_names, s.instances)
     rare = bool((s.judged & (s.images <= RARE_IMAGES)).any())
@@ -71,17 +71,20 @@ def augment(s: Situation) -> Recommendation | None:
         parameters["degrees"] = 10
     preset, suits = _preset(s, hints)
     treatment = _treatment(s, outlined, preset) if short else {}
-    if treatment:
+    plan = s.plan(**treatment) if treatment else None
+    if plan is not None and plan.made is not None and ratio(s.imbalance_after(plan)) != ratio(s.imbalance):
         why.append(f"{suits} As files: the command below, whose --preview sheet.jpg shows 16 of them.")
         parameters |= treatment
     else:
+        plan = None
         why.append(("What names suggest is a guess: look" if guessed else "Look") + " at 16 samples of each operation.")
     return advice(
         "augment",
-        addresses=s.codes(CLASS_IMBALANCE, CLASS_RARE) if short else (),
-        why=" ".join(why) + (" What names suggest is a guess: look at it." if treatment and guessed else ""),
+        addresses=s.eased(plan) if short else (),
+        why=" ".join(why) + (" What names suggest is a guess: look at it." if plan and guessed else ""),
         parameters=parameters,
-        command=s.command("rebalance", treatment, "augmented") if treatment else None,
+        command=s.rebalancing(treatment, "augmented") if plan else None,
+        expected=expected_of(plan),
         cost="no label to draw; mosaic and mixup need longer training" if short and s.has_boxes else "no label to draw",
         strength="evidence" if short else "policy",
         sources=(*sources, "albumentations and torchvision.transforms.v2 (operations)", *([ULTRALYTICS_DEFAULTS] if s.has_boxes else [])),
@@ -107,9 +110,9 @@ def _preset(s: Situation, hints: Hints) -> tuple[str, str]:
 
 
 def _treatment(s: Situation, outlined: bool, preset: str) -> dict[str, str | int | float]:
-    """Give what `rebalance` needs to make pictures of scarce classes; nothing where it cannot make good ones."""
+    """Give what `rebalance` needs to make pictures of scarce classes; nothing where it cannot make good ones, or no image file is here."""
     limits: dict[str, str | int | float] = {"budget": BUDGET, "max_repeat": MAX_REPEAT}
-    if s.split is None or not s.imbalanced:
+    if not s.imbalanced or not s.dataset.images.has_file[s.members].any():
         return {}
     if outlined and not any(one.keypoints for one in s.dataset.classes):
         return {"method": "copy_paste", "target": "sqrt", **limits}

@@ -11,9 +11,6 @@ from dataset_doctor.findings import Recommendation, percent, plural
 from dataset_doctor.recommend.situation import (
     CIFAR,
     CLASS_IMBALANCE,
-    CLASS_RARE,
-    CLASS_ROOT,
-    CLASS_UNUSED,
     LVIS,
     LVIS_TABLE,
     RECOMMENDED_IMAGES,
@@ -47,15 +44,17 @@ def _extremes_told(s: Situation) -> str:
 
 def repeat(s: Situation) -> Recommendation | None:
     """Repeat images of rare classes, where an image holds several: the threshold is a quantile of this dataset's image frequencies."""
-    if s.repeats is None:
+    if s.repeats is None or not s.balances:
         return None
     n, threshold = s.n_images, s.repeats.value
     settings: dict[str, str | int | float] = {"threshold": threshold, "budget": BUDGET, "max_repeat": MAX_REPEAT}
-    plan = s.plan("repeat_factor", **settings)
+    plan = s.plan(method="repeat_factor", **settings)
     demand = s.demand
     factors = np.minimum(repeat_factors(demand.counts, np.where(s.judged, image_frequency(demand), np.inf), threshold), MAX_REPEAT)
     epoch, rounded_up = plan.epoch_images if plan else int(factors.sum()), int(np.ceil(factors - 1e-9).sum())
     after = s.imbalance_after(plan) if plan else imbalance_ratio((demand.counts.T @ factors)[s.judged]) or 1.0
+    if ratio(after) == ratio(s.imbalance):
+        return None
     quantile = f" (the {percent(s.repeats.quantile)} quantile of the classes)" if s.repeats.quantile else ""
     why = [
         _extremes_told(s),
@@ -73,10 +72,10 @@ def repeat(s: Situation) -> Recommendation | None:
         why.append(f"Rare and frequent classes share images here (SCUMBLE {mixed:.2f}), so frequent ones grow too.")
     return advice(
         "repeat_factor",
-        addresses=s.codes(CLASS_IMBALANCE, CLASS_RARE),
+        addresses=s.eased(plan),
         why=" ".join(why),
         parameters={"method": "repeat_factor", **settings},
-        command=s.command("rebalance", {"method": "repeat_factor", **settings}, "balanced") if plan else None,
+        command=s.rebalancing({"method": "repeat_factor", **settings}, "balanced") if plan else None,
         expected=expected_of(plan),
         cost=f"an epoch of {epoch:,} instead of {plural(n, 'image')} ({epoch / n:.2f} ×);"
         f" {rounded_up:,} in MMDetection, which rounds up each repeat",
@@ -86,23 +85,25 @@ def repeat(s: Situation) -> Recommendation | None:
 
 def oversample(s: Situation) -> Recommendation | None:
     """Repeat images of small classes, where an image holds one: towards the square root, not to equality."""
-    if s.has_boxes or not s.imbalanced:
+    if s.has_boxes or not s.imbalanced or not s.balances:
         return None
     settings: dict[str, str | int | float] = {"target": "sqrt", "budget": BUDGET, "max_repeat": MAX_REPEAT}
-    plan = s.plan("oversample", **settings)
+    plan = s.plan(method="oversample", **settings)
     brings, cost = "", f"an epoch of at most {BUDGET} × {plural(s.n_images, 'image')}"
     if plan is not None:
+        if ratio(s.imbalance_after(plan)) == ratio(s.imbalance):
+            return None
         brings = f" brings {ratio(s.imbalance_after(plan))}"
         cost = f"an epoch of {plan.epoch_images:,} instead of {plural(s.n_images, 'image')}"
     return advice(
         "oversample",
-        addresses=s.codes(CLASS_IMBALANCE, CLASS_RARE),
+        addresses=s.eased(plan),
         why=f"{_extremes_told(s)} Repeating towards the square root of the counts, an image at most {MAX_REPEAT} times and all at most"
         f" {BUDGET} ×,{brings or ' lowers that'}."
         " A candidate, to verify: on CIFAR-100-LT class-balanced sampling from the start made the error worse, 61.68 to 64.76 %"
         " (square-root sampling 63.21 %); only in the last stage it helped, 59.36 %. So start it late.",
         parameters={"method": "oversample", **settings},
-        command=s.command("rebalance", {"method": "oversample", **settings}, "balanced") if plan else None,
+        command=s.rebalancing({"method": "oversample", **settings}, "balanced") if plan else None,
         expected=expected_of(plan),
         cost=cost,
         sources=(CIFAR, "kaidic/LDAM-DRW: deferred to the last fifth of the epochs"),
@@ -114,21 +115,23 @@ _NO_WEIGHTS = "; Ultralytics takes one power for all classes (cls_pw), the box h
 
 def weights(s: Situation) -> Recommendation | None:
     """Weigh classes in the loss, softened: effective number with a beta that fits the counts."""
-    if not s.imbalanced:
+    if not (s.imbalanced and s.trains):
         return None
     counts = s.instances[s.judged].astype(np.float64)
     reference = max(float(np.median(counts)), 2.0)
     beta = 1 - 1 / reference
     raw = (1 - beta) / (1 - beta**counts)
     spread = float(raw.max() / raw.min())
+    if ratio(spread) == ratio(1.0):
+        return None
     scaled = raw * counts.sum() / (counts * raw).sum()
     why = []
     unused = np.flatnonzero(s.instances == 0)
     if len(unused):
         told = named(s, unused.tolist())
         why.append(
-            f"First take {plural(len(unused), 'class', 'classes')} without instances out of the class list: {told}."
-            " Ultralytics' cls_pw counts such a class as 1, and at cls_pw = 1 the class loss of all others nearly vanishes."
+            f"{plural(len(unused), 'class has', 'classes have')} no instances {s.where} and cannot be weighed: {told}. The command gives"
+            " them 1 and leaves them out of the scale; Ultralytics' cls_pw at 1 lets them take nearly all class loss from the others."
         )
     small, large = s.extremes()
     if not s.has_boxes or s.repeats is not None:
@@ -155,10 +158,10 @@ def weights(s: Situation) -> Recommendation | None:
     }  # fmt: skip
     return advice(
         "weights",
-        addresses=s.codes(CLASS_IMBALANCE, *([CLASS_UNUSED, CLASS_ROOT] if len(unused) else [])),
+        addresses=s.codes(CLASS_IMBALANCE),
         why=" ".join(why),
         parameters=settings,
-        command=s.command("weights", settings),
+        command=s.command("weights", settings) if s.split else None,
         cost="no longer epoch; noisier gradients the further the weights spread" + (_NO_WEIGHTS if s.has_boxes else ""),
         sources=("Cui et al. 2019, class-balanced loss (arXiv 1901.05555)", *([ZIPF] if s.has_boxes else []), CIFAR),
     )  # fmt: skip
@@ -166,7 +169,7 @@ def weights(s: Situation) -> Recommendation | None:
 
 def undersample(s: Situation) -> Recommendation | None:
     """Leave out images of classes that have plenty, where they hold nothing else."""
-    if not s.imbalanced:
+    if not (s.imbalanced and s.balances):
         return None
     _, large = s.extremes()
     if s.images[large] <= PLENTY_IMAGES or (s.has_boxes and s.instances[large] < 10 * RECOMMENDED_INSTANCES):
@@ -176,20 +179,20 @@ def undersample(s: Situation) -> Recommendation | None:
     if s.has_boxes:
         floor = max(10 * RECOMMENDED_INSTANCES, math.ceil(PLENTY_IMAGES * s.instances[large] / s.images[large]))
     settings: dict[str, str | int | float] = {"target": f"floor:{floor}", "budget": BUDGET, "max_repeat": MAX_REPEAT}
-    plan = s.plan("undersample", **settings)
-    if plan is None or not plan.dropped.images:
+    plan = s.plan(method="undersample", **settings)
+    if plan is None or not plan.dropped.images or ratio(s.imbalance_after(plan)) == ratio(s.imbalance):
         return None
     drop = plan.dropped.images
     what = "instances" if s.has_boxes else "images"
     return advice(
         "undersample",
-        addresses=s.codes(CLASS_IMBALANCE),
+        addresses=tuple(code for code in s.eased(plan) if code in s.codes(CLASS_IMBALANCE)),
         why=f"{s.name(large)} is in {s.images[large]:,} images {s.where}, {s.images[large] / RECOMMENDED_IMAGES:,.0f} × what Ultralytics"
         f" recommends. Leaving out {plural(drop, 'image')} that show nothing but what has plenty keeps {plan.classes[large].after:,}"
         f" {what} of it, and no class that has fewer than {floor:,} loses one. What is lost is variety: a candidate for shorter training,"
         " not for accuracy.",
         parameters={"method": "undersample", **settings, "images": drop},
-        command=s.command("rebalance", {"method": "undersample", **settings}, "balanced"),
+        command=s.rebalancing({"method": "undersample", **settings}, "reduced"),
         expected=expected_of(plan),
         cost=f"{plural(drop, 'image')} of {s.n_images:,} not seen; an epoch of {plan.epoch_images:,}",
         sources=(CHARTE, ULTRALYTICS_TIPS),
@@ -198,7 +201,7 @@ def undersample(s: Situation) -> Recommendation | None:
 
 def focal_loss(s: Situation) -> Recommendation | None:
     """Say where the focal loss belongs: many easy background places, not rare classes."""
-    if not (s.has_boxes and s.imbalanced) or s.statistics.boxes is None:
+    if not (s.has_boxes and s.imbalanced and s.trains) or s.statistics.boxes is None:
         return None
     area = s.statistics.boxes.relative_area.median
     if area is None or area >= SPARSE_FOREGROUND:

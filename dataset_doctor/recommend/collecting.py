@@ -47,7 +47,7 @@ def _whole(value: float) -> int:
 def background(s: Situation) -> Recommendation | None:
     """Bring the share of background images into the band of the chosen policy, from the nearer side."""
     policy, n = s.policy, s.n_images
-    if policy.name == "none" or not s.has_labels:
+    if policy.name == "none" or not s.has_labels or not s.trains:
         return None
     # YOLO trainers read an image without a label file as background.
     silent = s.unlabeled if s.dataset.format == "yolo" else 0
@@ -59,7 +59,9 @@ def background(s: Situation) -> Recommendation | None:
     if not add and not drop:
         return None
     settings: dict[str, str | int | float] = {"background": f"{policy.high * 100:.6g}%", "budget": BUDGET, "max_repeat": MAX_REPEAT}
-    plan = s.plan("none", **settings) if drop else None
+    plan = s.plan(method="none", **settings) if drop else None
+    if plan is not None and not plan.dropped.images:
+        return None
     drop = plan.dropped.images if plan else drop
     band = f"{percent(policy.low)} to {percent(policy.high)}"
     wish = {
@@ -85,12 +87,12 @@ def background(s: Situation) -> Recommendation | None:
     n_after = n + add - drop
     return advice(
         "add_background" if add else "remove_background",
-        addresses=s.codes(BACKGROUND_SHARE, *([IMAGE_UNLABELED] if silent else [])),
+        addresses=s.codes(BACKGROUND_SHARE, *([IMAGE_UNLABELED] if silent and not plan else [])),
         why=" ".join(why),
         parameters={**({"method": "none", **settings} if plan else {}),
                     "policy": policy.name, "images": add or drop, "low": round(policy.low, 4), "high": round(policy.high, 4),
                     "share_before": round(share, 4), "share_after": round((have + add - drop) / n_after, 4)},
-        command=s.command("rebalance", {"method": "none", **settings}, "balanced") if plan else None,
+        command=s.rebalancing({"method": "none", **settings}, "fewer-backgrounds") if plan else None,
         expected=expected_of(plan) or s.expect(s.instances, n_after),
         cost=f"an epoch of {n_after:,} instead of {plural(n, 'image')}" + (f", {add:,} images to find and look through" if add else ""),
         sources=(*_POLICY_SOURCES.get(policy.name, ()), *([EMPTY_DROPPED] if add else [])),

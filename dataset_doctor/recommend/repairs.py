@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from dataset_doctor.findings import Finding, Recommendation, Severity, listed, plural
+from dataset_doctor.recommend.dividing import Division, foresee
 from dataset_doctor.recommend.situation import (
     DUPLICATES,
     LEAKAGE,
@@ -70,23 +71,30 @@ def rename_states(s: Situation) -> Recommendation | None:
 
 def resplit(s: Situation) -> Recommendation | None:
     """Split again where splits share pictures, differ in classes, or none is there to choose a model on."""
+    if not s.trains:
+        return None
     leaks = [s.findings[name] for name in LEAKAGE if name in s.findings]
     uneven = [s.findings[name] for name in UNEVEN_SPLITS if name in s.findings and s.findings[name].severity is not Severity.INFO]
-    names = [split.name for split in s.statistics.splits if split.images]
-    missing = names == ["all"] or (s.dataset.training_split in names and "val" not in names)
+    names = s.dataset.filled_splits
+    missing = names == ("all",) or (s.dataset.training_split in names and "val" not in names)
     if not (leaks or uneven or missing):
         return None
-    total = s.statistics.summary.images
-    tenth = round(total / 10)
+    keeps_test = "test" in names and not leaks and not uneven
+    options = {"ratios": "90/10", "freeze": "test"} if keeps_test else {"ratios": "80/10/10"}
+    division = _division(s, options)
+    if not (division.mends or leaks or missing):
+        return None
     reasons = [f"{_told(leaks)}: the scores say little about new pictures."] if leaks else []
     reasons += [f"{_told(uneven)}."] if uneven else []
+    total = s.statistics.summary.images
+    if keeps_test:
+        total -= next(split.images for split in s.statistics.splits if split.name == "test")
+    tenth = round(total / 10)
     if missing:
-        keep = " Draw it from the training images and keep the test split." if "test" in names else ""
+        keep = " Draw it from the training images and keep the test split." if keeps_test else ""
         reasons.append(f"There is no validation split to choose checkpoints and settings on.{keep}")
-    reasons.append(
-        f"80/10/10 of {plural(total, 'image')} is about {total - 2 * tenth:,}, {tenth:,} and {tenth:,}; draw them by class,"
-        " near-duplicates together."
-    )
+    sizes = f"{total - tenth:,} and {tenth:,}" if keeps_test else f"{total - 2 * tenth:,}, {tenth:,} and {tenth:,}"
+    reasons.append(f"{options['ratios']} of {plural(total, 'image')} is about {sizes}; draw them by class, near-duplicates together.")
     few = [c for c, row in enumerate(s.statistics.classes) if 0 < row.images < 3]
     if few:
         reasons.append(f"With fewer than 3 images, not in every split: {named(s, few)}.")
@@ -94,16 +102,29 @@ def resplit(s: Situation) -> Recommendation | None:
     if unsure:
         used = s.statistics.summary.classes_used
         reasons.append(f"A tenth has fewer than 30 instances of {unsure:,} of {used:,} classes, too few to tell small differences.")
+    if division.refusal:
+        reasons.append(f"The command split cannot do it: {division.refusal.rstrip('.')}.")
+    elif lost := len(s.left_out(None)):
+        records = "record" if lost == 1 else "records"
+        reasons.append(f"{lost:,} broken label {records} cannot be written and {'is' if lost == 1 else 'are'} left out.")
+    possible = not division.refusal and bool(division.mends or missing)
+    found = {finding.code for finding in (*leaks, *uneven)} | set(s.codes(NO_VALIDATION))
     return advice(
         "resplit",
-        addresses=tuple(sorted({finding.code for finding in (*leaks, *uneven)} | set(s.codes(NO_VALIDATION)))),
+        addresses=s.codes(*division.mends) if possible else tuple(sorted(found)),
         why=" ".join(reasons),
-        parameters={"ratios": "80/10/10", "group_by": "near-duplicates", "seed": 0},
-        command=s.command("split", {"ratios": "80/10/10"}, "divided"),
+        parameters={**options, "group_by": "near-duplicates", "seed": 0},
+        command=s.command("split", {**options, **s.allowing(None)}, "divided") if possible else None,
         cost="scores from before and after do not compare" if leaks or uneven else f"{tenth:,} to {2 * tenth:,} images fewer to train on",
         strength="evidence" if leaks else "policy",
         sources=("Sechidis et al. 2011, iterative stratification",),
     )
+
+
+def _division(s: Situation, options: Mapping[str, str]) -> Division:
+    if not s.balances:
+        return Division(frozenset(), "the training split holds repeats; split the dataset it was made from, then rebalance that")
+    return foresee(s, options)
 
 
 def remove_duplicates(s: Situation) -> Recommendation | None:

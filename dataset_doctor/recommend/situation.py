@@ -23,7 +23,9 @@ from dataset_doctor.balance import (
     repeats_help,
 )
 from dataset_doctor.dataset import Dataset
+from dataset_doctor.errors import DoctorError
 from dataset_doctor.findings import Expected, Facts, Finding, Policy, Recommendation, listed, shortened
+from dataset_doctor.formats import LeftOut, left_out
 from dataset_doctor.plan import Plan
 from dataset_doctor.recommend.commands import command
 from dataset_doctor.statistics import Statistics, imbalance_ratio
@@ -39,8 +41,9 @@ CLASS_IMBALANCE, CLASS_RARE, CLASS_UNUSED, CLASS_ROOT = "class-imbalance", "clas
 BACKGROUND_SHARE, IMAGE_UNLABELED = "background-share", "image-unlabeled"
 NO_VALIDATION, BOX_TINY = "no-validation-split", "box-tiny"
 DUPLICATES = ("image-duplicate", "image-near-duplicate")
-LEAKAGE = ("image-in-several-splits", "split-leakage", "source-in-several-splits", "sequence-in-several-splits")
-UNEVEN_SPLITS = ("class-missing-in-split", "split-tiny", "split-drift")
+SPLIT_LEAKAGE = "split-leakage"
+LEAKAGE = ("image-in-several-splits", SPLIT_LEAKAGE, "source-in-several-splits", "sequence-in-several-splits")
+UNEVEN_SPLITS = ("class-missing-in-split", "split-tiny", "split-drift", "class-folders-differ")
 WRONG_LABELS = (
     IMAGE_UNLABELED,
     "duplicate-label-conflict",
@@ -58,6 +61,8 @@ CIFAR = "CIFAR-100-LT at 100 : 1 with ResNet-32 (zhangyongshun/BagofTricks-LT, t
 ULTRALYTICS_TIPS = "Ultralytics, tips for best training results"
 ULTRALYTICS_DEFAULTS = "Ultralytics 8.4, default configuration"
 
+EVALUATED = frozenset({"val", "test"})
+
 Parameters = Mapping[str, str | int | float]
 
 
@@ -65,6 +70,7 @@ Parameters = Mapping[str, str | int | float]
 class Situation:
     """What rules look at: the dataset, its figures, and the counts of what a model would train on.
 
+    facts      what the checks knew
     findings   by name of the check
     split      the split that a treatment would change: the training split or, where there is none with images, the only one; None where
                several could be meant
@@ -77,8 +83,7 @@ class Situation:
     """
 
     dataset: Dataset
-    statistics: Statistics
-    policy: Policy
+    facts: Facts
     findings: Mapping[str, Finding]
     split: str | None
     where: str
@@ -90,6 +95,36 @@ class Situation:
     judged: NDArray[np.bool_]
     repeats: Threshold | None = None
     light: tuple[float, float] | None = None
+
+    @property
+    def statistics(self) -> Statistics:
+        """The tables of the whole dataset."""
+        return self.facts.statistics
+
+    @property
+    def policy(self) -> Policy:
+        """Which share of background images is wanted."""
+        return self.facts.policy
+
+    @property
+    def trains(self) -> bool:
+        """Tell whether this is to be trained on; a dataset of nothing but val and test only measures."""
+        return not set(self.dataset.filled_splits) <= EVALUATED
+
+    @property
+    def balances(self) -> bool:
+        """Tell whether images may be repeated or left out: where a manifest states repeats, that was done already."""
+        return self.trains and not self.dataset.images.is_repeat[self.members].any()
+
+    def left_out(self, split: str | None) -> LeftOut:
+        """Tell what a write in the same format leaves out, which `--allow-errors` has to allow; `split` is the only one that changes."""
+        return self.facts.once(
+            f"left out {split}", lambda: left_out(self.dataset, self.dataset.format, split=split, shapes=self.facts.shapes)
+        )
+
+    def allowing(self, split: str | None) -> dict[str, bool]:
+        """Give the option that a write needs where it leaves records out."""
+        return {"allow_errors": True} if len(self.left_out(split)) else {}
 
     @property
     def n_images(self) -> int:
@@ -145,9 +180,27 @@ class Situation:
         rows = zip(self.dataset.classes, self.instances.tolist(), after.tolist(), strict=True)
         return Expected(tuple((c.name, before, then) for c, before, then in rows), epoch_images, imbalance_ratio(after))
 
-    def plan(self, method: str, **options: Any) -> Plan | None:
-        """Ask `rebalance` what a treatment would bring, with seed 0; None where it cannot know which split is meant."""
-        return None if self.split is None else rebalance(self.dataset, method=method, split=self.split, **options)
+    def plan(self, **options: Any) -> Plan | None:
+        """Make the plan of the command `rebalance`, with seed 0; None where the command would be refused, or could mean several splits."""
+        if self.split is None or not self.balances:
+            return None
+        try:
+            return rebalance(self.dataset, split=self.split, left_out=self.left_out(self.split).rows, **options)
+        except DoctorError:
+            return None
+
+    def rebalancing(self, options: Parameters, suffix: str) -> str:
+        """Write the command that such a plan is of."""
+        return self.command("rebalance", {**options, **self.allowing(self.split)}, suffix)
+
+    def eased(self, plan: Plan | None) -> tuple[str, ...]:
+        """Give the codes of imbalance that a plan eases: those found, where the classes of the whole dataset come nearer to each other."""
+        if plan is None:
+            return self.codes(CLASS_IMBALANCE, CLASS_RARE)
+        before = np.array([row.instances for row in self.statistics.classes], np.int64)
+        after = before + np.array([change.after - change.before for change in plan.classes], np.int64)
+        eases = (imbalance_ratio(after) or 1.0) < (imbalance_ratio(before) or 1.0)
+        return self.codes(CLASS_IMBALANCE, CLASS_RARE) if eases else ()
 
     def imbalance_after(self, plan: Plan) -> float:
         """Largest ÷ smallest class among the judged ones in what a plan brings."""
@@ -171,8 +224,7 @@ def look(dataset: Dataset, facts: Facts, findings: Sequence[Finding]) -> Situati
     instances = np.array([row.instances for row in counted], np.int64)
     seen = Situation(
         dataset=dataset,
-        statistics=tables,
-        policy=facts.policy,
+        facts=facts,
         findings={finding.name: finding for finding in findings},
         split=dataset.default_split,
         where="in the dataset" if train is None else "in the training split",

@@ -12,6 +12,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from dataset_doctor.statistics import LARGE_AREA_PX2, SMALL_AREA_PX2
 if TYPE_CHECKING:
     from scipy import sparse
 
-__all__ = ["parse_ratios", "split"]
+__all__ = ["Division", "divide", "parse_ratios", "split"]
 
 USUAL_NAMES = ("train", "val", "test")
 RATIOS_HINT = "Write them as 80/10/10 or 0.8,0.1,0.1."
@@ -103,6 +104,43 @@ def split(
     Raises:
         UsageError: ratios, names, pattern or frozen splits that cannot be used, or more splits than images or groups.
     """
+    division = divide(
+        dataset,
+        ratios=ratios,
+        names=names,
+        group_by=group_by,
+        duplicates=duplicates,
+        seed=seed,
+        freeze=freeze,
+        left_out=left_out,
+        progress=progress,
+    )
+    return dataclasses.replace(division.plan, quality=_compared(division.held, division.part, division.ratios, seed))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Division:
+    """A plan, with what its quality is measured on: the images to divide (images × classes), the part of each, and the wanted shares."""
+
+    plan: Plan
+    held: sparse.csr_array[Any]
+    part: Parts
+    ratios: NDArray[np.float64]
+
+
+def divide(
+    dataset: Dataset,
+    *,
+    ratios: Sequence[float] = (0.8, 0.1, 0.1),
+    names: Sequence[str] | None = None,
+    group_by: str = NEAR_DUPLICATES,
+    duplicates: Duplicates | None = None,
+    seed: int = 0,
+    freeze: Sequence[str] = (),
+    left_out: Rows | None = None,
+    progress: Progress = silent,
+) -> Division:
+    """Plan as `split` does, with the same arguments and errors, without measuring how good that is, which takes longer than the rest."""
     if seed < 0:
         raise UsageError(f"The seed {seed} is negative.", "Give 0 or more.")
     spelling = dict(zip(dataset.splits, dataset.split_spelling, strict=True))
@@ -141,7 +179,7 @@ def split(
             *_class_notes(counted.class_names, held, group, part, lacks, split_names),
         ),
     )
-    return dataclasses.replace(plan, quality=_compared(held, part, wanted, seed))
+    return Division(plan, held, part, wanted)
 
 
 # Arguments ----------------------------------------------------------------------------------------------------------
