@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 import shlex
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from PIL import Image
 
 import dataset_doctor as dd
 import dataset_doctor.recommend.situation as recommend_module
@@ -20,6 +22,7 @@ from dataset_doctor.balance import rebalance
 from dataset_doctor.checks import CHECKS
 from dataset_doctor.dataset import Class, Dataset, Geometry, Place
 from dataset_doctor.findings import POLICIES, Facts, Finding, Policy, Recommendation, Severity, screening
+from dataset_doctor.formats import left_out
 from dataset_doctor.recommend import RULES, recommend
 from dataset_doctor.statistics import imbalance_ratio, statistics
 from tests.drawing import draw
@@ -112,15 +115,33 @@ def agrees_with_rebalance(dataset: Dataset, r: Recommendation) -> None:
     """The command and the parameters say the same, and the prediction is what `rebalance` plans with them."""
     assert r.command is not None and r.expected is not None
     program, verb, folder, out, *options = shlex.split(r.command)
-    assert (program, verb, folder, out) == ("dataset-doctor", "rebalance", dataset.root.name, f"{dataset.root.name}-balanced")
+    assert (program, verb, folder) == ("dataset-doctor", "rebalance", dataset.given.path if dataset.given else dataset.root.name)
+    assert out.startswith(f"{dataset.root.name}-")
+    allowed = "--allow-errors" in options
+    options = [word for word in options if word != "--allow-errors"]
     asked = dict(zip(options[::2], options[1::2], strict=True))
     names = ("method", "target", "budget", "max_repeat", "threshold", "background")
     wanted = {name: r.parameters[name] for name in names if name in r.parameters}
     assert {name.removeprefix("--").replace("-", "_") for name in asked} == wanted.keys()
     assert all(asked[f"--{name.replace('_', '-')}"] == (f"{v:.8g}" if isinstance(v, float) else str(v)) for name, v in wanted.items())
-    plan = rebalance(dataset, **wanted)
+    lost = left_out(dataset, dataset.format, split=dataset.default_split)
+    assert allowed is (len(lost) > 0)
+    plan = rebalance(dataset, left_out=lost.rows, **wanted)
     assert r.expected.classes == tuple((c.name, c.before, c.after) for c in plan.classes)
     assert (r.expected.epoch_images, r.expected.imbalance_ratio) == (plan.epoch_images, plan.imbalance_ratio.after)
+
+
+def with_pictures(dataset: Dataset, folder: Path) -> Dataset:
+    """Write a picture for each image, and let the dataset lie there."""
+    picture = Image.effect_noise((100, 80), 60).convert("RGB")
+    for name in dataset.images.file_name.tolist():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(folder / name)
+    n = dataset.n_images
+    images = dataclasses.replace(
+        dataset.images, has_file=np.ones(n, bool), file_width=np.full(n, 100, np.int32), file_height=np.full(n, 80, np.int32)
+    )
+    return dataclasses.replace(dataset, root=folder, images=images)
 
 
 @settings(max_examples=60, deadline=None)
@@ -234,8 +255,9 @@ def test_a_missing_validation_split_is_asked_for(splits: str, asked: bool) -> No
     assert ("resplit" in actions(advice)) is asked
     if asked:
         r = only(advice, "resplit")
-        assert r.parameters["ratios"] == "80/10/10" and r.strength == "policy"
+        assert r.parameters["ratios"] == ("90/10" if "test" in splits else "80/10/10") and r.strength == "policy"
         assert ("keep the test split" in r.why) is ("test" in splits)
+        assert r.command is not None and ("--freeze test" in r.command) is ("test" in splits)
 
 
 def test_a_split_says_how_many_images_and_which_classes_are_too_small() -> None:
@@ -421,11 +443,32 @@ def test_weights_fit_their_beta_to_the_median_class() -> None:
     assert "6.1 points" in r.why and "58.38" in r.why and r.strength == "policy"
 
 
-def test_weights_name_empty_classes_first() -> None:
-    """A class without instances ruins Ultralytics' weights, so it comes before all else."""
-    r = only(advise(drawn({"cat": 200, "dog": 20, "ox": 0})), "weights")
+def test_weights_answer_imbalance_and_no_empty_class() -> None:
+    """A class without instances cannot be weighed: it is named, and what was found of it is not among what weights answer."""
+    found = [finding("DD201", "class-imbalance", Severity.WARNING), finding("DD203", "class-unused", Severity.INFO)]
+    r = only(advise(drawn({"cat": 200, "dog": 20, "ox": 0}), *found), "weights")
 
-    assert r.why.startswith("First take 1 class without instances out of the class list: ox.")
+    assert r.why.startswith("1 class has no instances in the training split and cannot be weighed: ox.")
+    assert r.addresses == ("DD201",)
+
+
+@pytest.mark.parametrize("splits", ["val", "test", "val test"])
+def test_what_only_measures_is_not_balanced(splits: str) -> None:
+    """A validation split should be as the world is: nothing is repeated, weighed, left out, augmented or split in it."""
+    advice = advise(drawn({"cat": 200, "dog": 10}, splits=splits, extra=backgrounds(0)), policy=POLICIES["detector"])
+
+    assert not {r.action for r in advice} & {"repeat_factor", "weights", "augment", "resplit", "remove_background", "undersample"}
+    assert all(r.command is None for r in advice)
+
+
+def test_what_was_rebalanced_is_not_rebalanced_again() -> None:
+    """Repeats that a manifest states are the answer to the imbalance; what is left of it is for weights."""
+    dataset = drawn({"cat": 160, "dog": 16})
+    balanced = rebalance(dataset, method="repeat_factor").apply(dataset)
+
+    advice = advise(balanced, finding("DD201", "class-imbalance", Severity.WARNING))
+
+    assert not {r.action for r in advice if r.command} & {"repeat_factor", "augment", "resplit"}
 
 
 def test_undersampling_needs_plenty_and_says_what_is_lost() -> None:
@@ -574,19 +617,35 @@ def test_mosaic_and_mixup_come_before_balancing_in_detection() -> None:
     assert only(advise(outlined), "augment").parameters["operations"] == "mosaic, mixup, copy-paste"
 
 
-def test_what_can_be_made_as_files_has_its_command() -> None:
-    """Repeats are altered where repeats help, objects pasted where outlines are there, and nothing is made where neither can be."""
-    dataset = drawn({"cat": 200, "dog": 20})
-    repeated = only(advise(dataset), "augment")
-    outlines = np.full(dataset.n_annotations, Geometry.POLYGON, np.uint8)
-    outlined = dataclasses.replace(dataset, annotations=dataclasses.replace(dataset.annotations, geometry=outlines))
-    pasted = only(advise(outlined), "augment")
-    folder = only(advise(drawn({"cat": 200, "dog": 20}, form="folder")), "augment")
+def coco(folder: Path, **record: object) -> Dataset:
+    """Write 220 pictures, each of a cat but for the last 20, which show a dog; each record gets further members."""
+    box = {"bbox": [10, 10, 30, 30], "area": 900, "iscrowd": 0, **record}
+    document = {
+        "images": [{"id": n, "file_name": f"{n}.jpg", "width": 100, "height": 80} for n in range(1, 221)],
+        "annotations": [{"id": n, "image_id": n, "category_id": 1 + (n > 200), **box} for n in range(1, 221)],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+    }
+    folder.mkdir()
+    (folder / "train.json").write_text(json.dumps(document))
+    picture = Image.effect_noise((100, 80), 60).convert("RGB")
+    for n in range(1, 221):
+        picture.save(folder / f"{n}.jpg")
+    return dd.read(folder)
+
+
+def test_what_can_be_made_as_files_has_its_command(tmp_path: Path) -> None:
+    """Repeats are altered where they help and image files are here, objects pasted where outlines are; else nothing is made."""
+    dataset, hands = drawn({"cat": 200, "dog": 20}), drawn({"left_hand": 20, "right_hand": 20})
+    repeated = only(advise(coco(tmp_path / "boxes")), "augment")
+    pasted = only(advise(coco(tmp_path / "outlines", segmentation=[[10, 10, 40, 10, 40, 40, 10, 40]])), "augment")
+    folder = only(advise(with_pictures(drawn({"cat": 200, "dog": 20}, form="folder"), tmp_path / "folders")), "augment")
 
     assert repeated.command is not None and "--method repeat_factor" in repeated.command and repeated.command.endswith("--augment light")
     assert pasted.command is not None and "--method copy_paste" in pasted.command
+    assert pasted.expected is not None and pasted.expected.classes[1][2] > 20
     assert folder.command is not None and "--method oversample" in folder.command and folder.parameters["augment"] == "light"
-    assert only(advise(drawn({"left_hand": 20, "right_hand": 20})), "augment").command is None
+    assert only(advise(with_pictures(hands, tmp_path / "hands")), "augment").command is None
+    assert only(advise(dataset), "augment").command is None
 
 
 @pytest.mark.parametrize(
@@ -601,9 +660,9 @@ def test_what_can_be_made_as_files_has_its_command() -> None:
         ("red_light green_light", (0.2, 0.8), "light"),
     ],
 )
-def test_the_preset_follows_names_and_light(names: str, light: tuple[float, float] | None, preset: str) -> None:
+def test_the_preset_follows_names_and_light(names: str, light: tuple[float, float] | None, preset: str, tmp_path: Path) -> None:
     """Names come first, then how much the pictures differ in brightness; without a look at the pictures nothing is assumed."""
-    dataset = drawn(dict(zip(names.split(), (200, 20), strict=True)), form="folder")
+    dataset = with_pictures(drawn(dict(zip(names.split(), (100, 10), strict=True)), form="folder"), tmp_path)
 
     assert only(advise(dataset, light=light), "augment").parameters["augment"] == preset
 

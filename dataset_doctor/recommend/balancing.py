@@ -74,7 +74,7 @@ def repeat(s: Situation) -> Recommendation | None:
         "repeat_factor",
         addresses=s.eased(plan),
         why=" ".join(why),
-        parameters={"method": "repeat_factor", **settings},
+        parameters={"method": "repeat_factor", **settings} if plan else settings,
         command=s.rebalancing({"method": "repeat_factor", **settings}, "balanced") if plan else None,
         expected=expected_of(plan),
         cost=f"an epoch of {epoch:,} instead of {plural(n, 'image')} ({epoch / n:.2f} ×);"
@@ -102,7 +102,7 @@ def oversample(s: Situation) -> Recommendation | None:
         f" {BUDGET} ×,{brings or ' lowers that'}."
         " A candidate, to verify: on CIFAR-100-LT class-balanced sampling from the start made the error worse, 61.68 to 64.76 %"
         " (square-root sampling 63.21 %); only in the last stage it helped, 59.36 %. So start it late.",
-        parameters={"method": "oversample", **settings},
+        parameters={"method": "oversample", **settings} if plan else settings,
         command=s.rebalancing({"method": "oversample", **settings}, "balanced") if plan else None,
         expected=expected_of(plan),
         cost=cost,
