@@ -124,11 +124,36 @@ def test_after_a_plan_the_command_weighs_what_it_leaves(tmp_path: Path) -> None:
     assert then["after"] == "ml_ros"
 
 
+def test_what_comes_next_keeps_the_options(tmp_path: Path) -> None:
+    """The command at the end, run as printed, writes the weights that were shown."""
+    asked = ["--scheme", "effective", "--beta", "0.9", "--cap", "5", "--count", "images", "--split", "val"]
+    done = run("weights", FIXTURES / "yolo", *asked, cwd=tmp_path)
+    command = done.stdout.partition(" Next ")[2].replace("\\\n", " ").split()
+
+    assert " ".join(asked) in " ".join(command)
+    assert run(*command[1:], cwd=tmp_path).returncode == 0
+    assert "0.9" in (tmp_path / "weights.py").read_text()
+
+
+@pytest.mark.parametrize("trainer", ["torch", "ultralytics", "keras", "hf", "sklearn", "mmdet", "yolov8", "yolo11n-seg"])
+def test_for_a_trainer_the_loss_stays_as_large_as_it_was(trainer: str) -> None:
+    """The weights of the labels average 1; the plain table keeps total ÷ count, and an explicit choice stays."""
+    plain = json.loads(run("weights", FIXTURES / "yolo", "--json").stdout)
+    scaled = json.loads(run("weights", FIXTURES / "yolo", "--json", "--for", trainer).stdout)
+    chosen = json.loads(run("weights", FIXTURES / "yolo", "--json", "--for", trainer, "--normalize", "none").stdout)
+    counts = plain["counts"]
+
+    assert plain["weights"] == chosen["weights"] == [pytest.approx(sum(counts) / n) if n else 1.0 for n in counts]
+    assert sum(n * w for n, w in zip(counts, scaled["weights"], strict=True)) == pytest.approx(sum(counts))
+    assert scaled["normalize"] == "sample" and "times as large" not in scaled["export"]["content"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["--scheme", "efective"], "Did you mean effective?"),
         (["--for", "pytorch"], "Did you mean torch?"),
+        (["--for", "yolov7"], "Did you mean yolov5?"),
         (["--split", "trian"], "Did you mean train?"),
         (["--beta", "0.9"], "--scheme effective"),
         (["--scheme", "power"], "needs --power"),

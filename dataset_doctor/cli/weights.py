@@ -19,7 +19,7 @@ from dataset_doctor.cli.options import (
 )
 
 SchemeChoice = Literal["uniform", "inverse", "balanced", "sqrt", "power", "median", "effective", "enet"]
-TrainerChoice = Literal["torch", "torchvision", "ultralytics", "yolov5", "mmdet", "detectron2", "keras", "hf", "sklearn"]
+TRAINERS = "torch|torchvision|ultralytics|yolov5|mmdet|detectron2|keras|hf|sklearn"
 
 
 def weights(
@@ -38,9 +38,13 @@ def weights(
         float | None, typer.Option("--cap", metavar="C", help="Bound of the largest weight ÷ the smallest.", show_default=False)
     ] = None,
     normalize: Annotated[
-        Literal["none", "mean", "sample"],
-        typer.Option("--normalize", help="Make the weights of the classes (mean) or of the labels (sample) average 1."),
-    ] = "none",
+        Literal["none", "mean", "sample"] | None,
+        typer.Option(
+            "--normalize",
+            help="Make the weights of the classes (mean) or of the labels (sample) average 1; by default none, with --for sample.",
+            show_default=False,
+        ),
+    ] = None,
     count: Annotated[
         Literal["instances", "images", "area"], typer.Option("--count", help="What is counted: labels, images that hold the class, pixels.")
     ] = "instances",
@@ -52,7 +56,14 @@ def weights(
         typer.Option("--after", metavar="FILE", help="A plan or manifest of rebalance: weigh what it leaves.", show_default=False),
     ] = None,
     trainer: Annotated[
-        TrainerChoice | None, typer.Option("--for", help="Print, or write with -o, what this trainer takes.", show_default=False)
+        str | None,
+        typer.Option(
+            "--for",
+            metavar=TRAINERS,
+            help="Print, or write with -o, what this trainer takes; the weights of the labels then average 1. yolov8 and the like are"
+            " Ultralytics.",
+            show_default=False,
+        ),
     ] = None,
     output: Annotated[
         list[Path],
@@ -78,8 +89,9 @@ def weights(
     from dataset_doctor.report import weight_files
     from dataset_doctor.report.json import document
     from dataset_doctor.report.weights import show
-    from dataset_doctor.weights import SCHEMES, export, load_plan, weigh
+    from dataset_doctor.weights import SCHEMES, export, find_trainer, load_plan, weigh
 
+    trainer = None if trainer is None else find_trainer(trainer)
     weight_files.check_targets(output, trainer)
     plan = load_plan(after) if after is not None else None
     # A number in the configuration is for the scheme in the configuration.
@@ -90,7 +102,9 @@ def weights(
     }
     with ProgressBar() as progress:
         columns = read(dataset, format, images=images, classes=classes, progress=progress)
-    weighed = weigh(columns, scheme, cap=cap, normalize=normalize, count=count, split=split, after=plan, **chosen)
+    weighed = weigh(
+        columns, scheme, cap=cap, normalize=normalize or ("sample" if trainer else "none"), count=count, split=split, after=plan, **chosen
+    )
     for path in output:
         weight_files.save(weighed, path, root=str(columns.root), trainer=trainer)
     is_written = any(weight_files.is_export(path, trainer) for path in output)
@@ -100,7 +114,17 @@ def weights(
         text = export(trainer, weighed)
         sys.stdout.write(text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding))
     else:
-        show(weighed, Console(), name=dataset, written=output)
+        show(weighed, Console(), name=dataset, options=_given(context), written=output)
         return
     for warning in weighed.warnings:
         say(warning)
+
+
+def _given(context: typer.Context) -> dict[str, str]:
+    """Give the options of the command line that say what to weigh and how, in the order of the help."""
+    others = {"dataset", "trainer", "output", "json", "debug"}
+    return {
+        parameter.opts[0]: repr(value).removesuffix(".0") if isinstance(value := context.params[parameter.name], float) else str(value)
+        for parameter in context.command.params
+        if parameter.name and parameter.name not in others and from_command_line(context, parameter.name)
+    }

@@ -22,6 +22,7 @@ from dataset_doctor.balance import (
     rebalance,
     repeats_help,
 )
+from dataset_doctor.checks._classes import only_measures
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import DoctorError
 from dataset_doctor.findings import Expected, Facts, Finding, Policy, Recommendation, listed, shortened
@@ -60,8 +61,6 @@ ZIPF = "YOLOv5s on COCO-ZIPF, single runs (craston/object_detection_cib, arXiv 2
 CIFAR = "CIFAR-100-LT at 100 : 1 with ResNet-32 (zhangyongshun/BagofTricks-LT, trick_gallery.md)"
 ULTRALYTICS_TIPS = "Ultralytics, tips for best training results"
 ULTRALYTICS_DEFAULTS = "Ultralytics 8.4, default configuration"
-
-EVALUATED = frozenset({"val", "test"})
 
 Parameters = Mapping[str, str | int | float]
 
@@ -109,7 +108,7 @@ class Situation:
     @property
     def trains(self) -> bool:
         """Tell whether this is to be trained on; a dataset of nothing but val and test only measures."""
-        return not set(self.dataset.filled_splits) <= EVALUATED
+        return not only_measures(self.dataset)
 
     @property
     def balances(self) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from rich.console import Console
@@ -21,18 +22,21 @@ _NAME_CELLS, _BAR_CELLS, _SHORT_BAR = 28, 24, 8
 _UNITS = {"instances": "instances", "images": "images", "area": "pixels"}
 
 
-def show(weights: ClassWeights, console: Console, *, name: str, written: Sequence[Path] = ()) -> None:
+def show(
+    weights: ClassWeights, console: Console, *, name: str, options: Mapping[str, str] = MappingProxyType({}), written: Sequence[Path] = ()
+) -> None:
     """Print the weights: a row a class, the figures that tell how hard they pull, warnings, and what comes next.
 
     Args:
         weights: What `weigh` gave.
         console: Where to print; its width and encoding are obeyed.
         name: The dataset as the user typed it.
+        options: What was asked for, as the user would type it again.
         written: Files that hold the weights already.
     """
     page = Page.of(console)
     page.show(console, [_head(page, weights, name), _classes(page, weights), _facts(page, weights), _warnings(page, weights),
-                        _next(page, name, written)])  # fmt: skip
+                        _next(page, name, options, written)])  # fmt: skip
 
 
 def _head(page: Page, w: ClassWeights, name: str) -> list[Text]:
@@ -108,9 +112,11 @@ def _warnings(page: Page, w: ClassWeights) -> list[Text]:
     return lines
 
 
-def _next(page: Page, name: str, written: Sequence[Path]) -> list[Text]:
+def _next(page: Page, name: str, options: Mapping[str, str], written: Sequence[Path]) -> list[Text]:
     if written:
         label, said = " Written ", ", ".join(str(path) for path in written)
         return [Text.assemble((label, STRONG), line) for line in page.wrapped(said, page.width - len(label))]
-    lines = page.command(f"dataset-doctor weights {shlex.quote(printable(name))} --for torch -o weights.py", page.width - 8)
+    asked = [word for option in options.items() for word in option]
+    command = shlex.join(["dataset-doctor", "weights", printable(name), *map(printable, asked), "--for", "torch", "-o", "weights.py"])
+    lines = page.command(command, page.width - 8)
     return [Text.assemble((" " * 8 if at else " Next   ", STRONG), (line, COMMAND)) for at, line in enumerate(lines)]

@@ -16,7 +16,7 @@ from dataset_doctor.findings import plural
 from dataset_doctor.formats import fingerprint
 from dataset_doctor.plan import Plan
 from dataset_doctor.weights.counting import CountUnit, after_plan, choose_split, count_classes, load_plan, records_in_split
-from dataset_doctor.weights.exporters import EXPORTERS, Exporter, export
+from dataset_doctor.weights.exporters import EXPORTERS, Exporter, export, find_trainer
 from dataset_doctor.weights.record import POS_WEIGHT_CAP, POS_WEIGHT_POWER, ClassWeights, load
 from dataset_doctor.weights.schemes import SCHEMES, Counted, Scheme, kish_efficiency, positive_weights
 
@@ -30,6 +30,7 @@ __all__ = [
     "Scheme",
     "class_weights",
     "export",
+    "find_trainer",
     "image_weights",
     "load",
     "load_plan",

@@ -6,6 +6,7 @@ that hold such literals.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,29 +23,53 @@ class Exporter:
 
     title   the trainer's own name
     files   by suffix, what writes the file; the first is what is shown where none is named
-    neutral the normalisation that leaves the size of its loss alone; None where the loss divides by the weights
+    neutral "sample" where the size of its loss follows that of the weights; None where the loss divides by them
     limits  what the trainer will not do with the weights, one sentence each
     """
 
     title: str
     files: Mapping[str, Callable[[ClassWeights], str]]
-    neutral: Literal["mean", "sample"] | None
+    neutral: Literal["sample"] | None
     limits: tuple[str, ...]
+
+
+_ULTRALYTICS_NAMES = re.compile(
+    r"(?:yolo|yolo(?:v3u?|v5[nsmlx]?6?u|v?6|v?8|v?9|v?10|v?11|v?12|v?26)(?:[a-z])?(?:-(?:seg|pose|obb|cls))?|rtdetr(?:-[lx])?)(?:\.pt|\.yaml)?"
+)
+_YOLOV5_NAMES = re.compile(r"yolov5[nsmlx]6?(?:-seg|-cls)?(?:\.pt|\.yaml)?")
+
+
+def find_trainer(name: str) -> str:
+    """Find a trainer in EXPORTERS by its name, or by that of a model it trains.
+
+    >>> find_trainer("torch"), find_trainer("yolov8"), find_trainer("yolo11s-seg"), find_trainer("yolov5s")
+    ('torch', 'ultralytics', 'ultralytics', 'yolov5')
+
+    Raises:
+        UsageError: no such trainer.
+    """
+    folded = name.casefold()
+    if folded in EXPORTERS:
+        return folded
+    if _YOLOV5_NAMES.fullmatch(folded):
+        return "yolov5"
+    if _ULTRALYTICS_NAMES.fullmatch(folded):
+        return "ultralytics"
+    raise UsageError(f"{name} is not a value of --for.", did_you_mean(name, EXPORTERS))
 
 
 def export(name: str, weights: ClassWeights, suffix: str | None = None) -> str:
     """Write what a trainer takes.
 
     Args:
-        name: A name in EXPORTERS.
-        weights: What `weigh` gave.
+        name: A name in EXPORTERS, or of a model (see `find_trainer`).
+        weights: What `weigh` gave; with normalize="sample" they leave the size of the loss alone.
         suffix: Of the file, where the trainer takes several; by default the first.
 
     Raises:
         UsageError: no such trainer or suffix, or the weights cannot be said in its terms.
     """
-    if name not in EXPORTERS:
-        raise UsageError(f"{name} is not a value of --for.", did_you_mean(name, EXPORTERS))
+    name = find_trainer(name)
     files = EXPORTERS[name].files
     if suffix is not None and suffix not in files:
         raise UsageError(f"--for {name} writes no {suffix} file.", did_you_mean(suffix, files))
@@ -61,10 +86,9 @@ def _head(name: str, w: ClassWeights, usage: Sequence[str]) -> str:
     counted = f"{w.count} of {w.split!r}" + (f" after {w.after!r}" if w.after is not None else "")
     lines = [f"Class weights for {made.title}, by dataset-doctor.", f"Scheme {', '.join(how)}; normalize {w.normalize}; {counted}."]
     lines += ["", *usage, "", f"What {made.title} does not do, and what to mind:", *(f"- {limit}" for limit in made.limits)]
-    scale = float(np.mean(np.array(w.weights)[w.present])) if made.neutral == "mean" else w.scale
-    if made.neutral and abs(scale - 1) > 0.01:
+    if made.neutral and abs(w.scale - 1) > 0.01:
         lines.append(
-            f"- It does not divide by the weights: the class loss becomes {scale:.3g} times as large. See --normalize {made.neutral}."
+            f"- It does not divide by the weights: the class loss becomes {w.scale:.3g} times as large. See --normalize {made.neutral}."
         )
     return "".join(f"# {line}".rstrip() + "\n" for line in lines)
 
@@ -407,7 +431,7 @@ EXPORTERS: dict[str, Exporter] = {
     "ultralytics": Exporter(
         "Ultralytics",
         {".py": ultralytics_file, ".yaml": ultralytics_config},
-        "mean",
+        "sample",
         (
             "Its command line takes one number, cls_pw, and no weights of classes.",
             "cls_pw counts again what it finds: after rebalancing it corrects a second time. This file does not.",
