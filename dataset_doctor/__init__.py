@@ -9,16 +9,23 @@ dd.write(plan.apply(dataset), "out", format="yolo")     # any format that can ho
 weights = dd.class_weights(dataset, scheme="sqrt")   # numpy, one a class, in class order
 """
 
-from dataset_doctor import _path  # noqa: F401 (before all others)
-from dataset_doctor.audit import audit
-from dataset_doctor.balance import rebalance
-from dataset_doctor.dataset import Dataset, concat
-from dataset_doctor.errors import DoctorError
-from dataset_doctor.findings import Report
-from dataset_doctor.formats import Written, read, write
-from dataset_doctor.plan import Plan
-from dataset_doctor.split import split
-from dataset_doctor.weights import ClassWeights, class_weights, image_weights, pos_weight, weigh
+from dataset_doctor import _path  # noqa: F401, I001 (before all others)
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dataset_doctor.audit import audit
+    from dataset_doctor.balance import rebalance
+    from dataset_doctor.dataset import Dataset, concat
+    from dataset_doctor.errors import DoctorError
+    from dataset_doctor.findings import Report
+    from dataset_doctor.formats import Written, read, write
+    from dataset_doctor.plan import Plan
+    from dataset_doctor.split import split
+    from dataset_doctor.weights import ClassWeights, class_weights, image_weights, pos_weight, weigh
 
 __all__ = [
     "ClassWeights",
@@ -38,3 +45,43 @@ __all__ = [
     "weigh",
     "write",
 ]
+
+_HOMES = {
+    "audit": ("audit",),
+    "balance": ("rebalance",),
+    "dataset": ("Dataset", "concat"),
+    "errors": ("DoctorError",),
+    "findings": ("Report",),
+    "formats": ("Written", "read", "write"),
+    "plan": ("Plan",),
+    "split": ("split",),
+    "weights": ("ClassWeights", "class_weights", "image_weights", "pos_weight", "weigh"),
+}
+"""Which module each name is from."""
+
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+class _Package(ModuleType):
+    """The package, whose names are looked up when they are first used.
+
+    Nothing heavy is imported before: the command can await Ctrl-C from its first moment on, and a worker process loads what it needs.
+    """
+
+    def __getattr__(self, name: str) -> object:
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        value: object = getattr(importlib.import_module(f"{self.__name__}.{_HOME_OF[name]}"), name)
+        self.__dict__[name] = value
+        return value
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Importing the module dataset_doctor.audit binds it to the name of the function: the function keeps it.
+        if not (isinstance(value, ModuleType) and name in _HOME_OF):
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *__all__})
+
+
+sys.modules[__name__].__class__ = _Package

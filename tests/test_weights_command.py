@@ -64,7 +64,7 @@ def test_parameters_cap_and_plan_are_told() -> None:
     assert "cap 90: not reached" in shown(dd.weigh(holding(9, 1), cap=90.0))
 
 
-@pytest.mark.parametrize("width", [60, 80, 100])
+@pytest.mark.parametrize("width", [40, 80, 100])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_every_line_fits_and_no_name_reaches_the_terminal_raw(width: int, encoding: str) -> None:
     """Hostile names are escaped; nothing is wider than the terminal, in any encoding."""

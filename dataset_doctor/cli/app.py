@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
+from dataset_doctor.cli import interrupt
 from dataset_doctor.cli.options import (
     ClassesOption,
     ConfigOption,
@@ -344,27 +345,28 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     debug = "--debug" in arguments
     try:
         status = app(arguments, prog_name="dataset-doctor", standalone_mode=False)
+        if interrupt.happened():  # typer makes an exit code of it
+            interrupt.leave()
         sys.stdout.flush()
         _leave(status if isinstance(status, int) else 0)
-    except DoctorError as error:
-        if debug:
-            raise
-        say(error.message, error.hint)
-        _leave(2)
     except (typer.Abort, KeyboardInterrupt):
-        say("interrupted.")
-        _leave(130)
-    except ClickException as error:
-        say(*_usage(error))
-        _leave(2)
-    except BrokenPipeError:
-        # Who reads us has seen enough (`… | head`); Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _leave(0)
+        interrupt.leave()
     except Exception as error:
-        if debug:
+        if interrupt.happened():
+            interrupt.leave()
+        if isinstance(error, BrokenPipeError):
+            # Who reads us has seen enough (`… | head`); Python would complain once more when it closes stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _leave(0)
+        if isinstance(error, ClickException):
+            say(*_usage(error))
+        elif debug:
             raise
-        say(f"internal error: {type(error).__name__}: {str(error)[:200]}", "This is a defect of dataset-doctor. Add --debug to see where.")
+        elif isinstance(error, DoctorError):
+            say(error.message, error.hint)
+        else:
+            place = "This is a defect of dataset-doctor. Add --debug to see where."
+            say(f"internal error: {type(error).__name__}: {str(error)[:200]}", place)
         _leave(2)
 
 

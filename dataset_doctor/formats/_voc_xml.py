@@ -14,6 +14,7 @@ import codecs
 import math
 import os
 import re
+import signal
 import sys
 import threading
 from collections.abc import Iterable, Sequence
@@ -113,7 +114,8 @@ def parse(root: str, names: Sequence[str], links: frozenset[str] = frozenset(), 
         from concurrent.futures.process import BrokenProcessPool
 
         try:
-            with ProcessPoolExecutor(min(_processors(), 4), mp_context=context) as pool:
+            quiet: Any = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}  # Ctrl-C is for the parent
+            with ProcessPoolExecutor(min(_processors(), 4), mp_context=context, **quiet) as pool:
                 return _join(_counted(pool.map(parse_here, [root] * len(tasks), tasks, refused), len(names), progress))
         except (OSError, AssertionError, RuntimeError, BrokenProcessPool):
             progress("reading XML", 0, len(names))  # no further process can be had: start again in this one

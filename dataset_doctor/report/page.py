@@ -1,4 +1,4 @@
-"""What every page on a terminal is made of: lines that fit 60 to 100 columns, in any encoding, without colour too."""
+"""What every page on a terminal is made of: lines that fit 40 to 100 columns, in any encoding, without colour too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from dataset_doctor.report.text import cells, cut, encodable, printable, shorten, shorten_left, wrap
 
-_WIDEST, _NARROWEST = 100, 60
+_WIDEST, _NARROWEST = 100, 40
 _MESSAGE_LINES, _COMMAND_LINES = 3, 5
 _PHRASES_SHOWN = 12
 
@@ -113,8 +113,15 @@ class Page:
         """Print blocks of lines with an empty line between them; none is taken for markup, or broken again."""
         lines: list[Text] = []
         for block in blocks:
-            lines += [*block, Text()] if block else []
+            lines += [*map(self._fitting, block), Text()] if block else []
         console.print(Text("\n").join(lines[:-1]), soft_wrap=True, markup=False, highlight=False, emoji=False)
+
+    def _fitting(self, line: Text) -> Text:
+        """Cut a line for which the window is too narrow, however it is laid out."""
+        if cells(line.plain) <= self.width:
+            return line
+        kept = cut(line.plain, self.width - cells(self.ellipsis))
+        return line[: len(kept)] + Text(self.ellipsis)
 
 
 def pad(text: str, width: int, *, right: bool = False) -> str:

@@ -28,7 +28,7 @@ _SEVERITY_STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", 
 def show(report: Report, console: Console, *, name: str) -> None:
     """Print the report: verdict, findings, classes and figures, with the commands that lead on.
 
-    Every line fits the console (60 columns at least); text of the dataset is shown escaped and never as markup.
+    Every line fits the console (40 columns at least); text of the dataset is shown escaped and never as markup.
 
     Args:
         report: What an audit gave.

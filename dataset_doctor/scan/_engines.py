@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -135,7 +136,8 @@ class Worker:
         environment = {**os.environ, **alone, "OPENCV_LOG_LEVEL": "SILENT"}
         command, pipe = [sys.executable, "-c", code, *sys.path], subprocess.PIPE
         try:
-            process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
+            with _deaf_to_ctrl_c():
+                process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
         except OSError as error:
             raise DoctorError("A worker process cannot be started.", f"The system says: {error.strerror}.") from error
         self._process, self._late = process, False
@@ -189,6 +191,19 @@ class Worker:
         """Wait for the end of a closed process."""
         if (process := self._process) is not None:
             self._end(process)
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Start processes that never hear Ctrl-C, not even before their first line runs: it is for the parent, which ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Local:
