@@ -12,7 +12,7 @@ import dataset_doctor
 PACKAGE = Path(dataset_doctor.__file__).parent
 
 LAYERS = (
-    ("_path", "errors", "geometry", "outlines", "pixels", "recipes"),
+    ("_path", "errors", "geometry", "outlines", "pixels", "recipes", "staging"),
     ("dataset",),
     ("statistics",),
     ("findings", "plan"),

@@ -6,11 +6,8 @@ Everything is made in memory and written at once; nothing depends on time, place
 from __future__ import annotations
 
 import os
-import secrets
 import shlex
-import shutil
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +19,7 @@ from dataset_doctor.demo._files import Files, Link, Plant
 from dataset_doctor.demo._scenes import SIZE, STANDARD, Scene, scenes
 from dataset_doctor.errors import OutputRefused, UsageError, did_you_mean
 from dataset_doctor.findings import plural
+from dataset_doctor.staging import new_folder
 
 __all__ = ["FORMATS", "UNPLANTED", "Demo", "Plant", "check_place", "make", "write"]
 
@@ -179,28 +177,14 @@ def write(demo: Demo, out: Path, *, force: bool = False) -> None:
         OutputRefused: something else is there, or it cannot be written.
     """
     check_place(out, force=force)
-    token = secrets.token_hex(6)
-    target = Path(os.path.abspath(out))
-    staged, old = (target.parent / f".dataset-doctor-{token}.{end}" for end in ("tmp", "old"))
     try:
-        staged.mkdir()
-        for name, files in demo.datasets.items():
-            _write_files(staged / name, files)
-        (staged / README).write_text(demo.readme(), encoding="utf-8", newline="\n")
-        if os.path.lexists(target):
-            target.rename(old)
-        try:
-            staged.rename(target)
-        except OSError:
-            with suppress(OSError):
-                old.rename(target)
-            raise
+        with new_folder(Path(os.path.abspath(out))) as root:
+            for name, files in demo.datasets.items():
+                _write_files(root / name, files)
+            (root / README).write_text(demo.readme(), encoding="utf-8", newline="\n")
+            check_place(out, force=force)  # anything may have come there since, or have been put back
     except (OSError, ValueError) as error:
         raise _refused(out, error) from error
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
-        if os.path.lexists(target):
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_files(root: Path, files: Files) -> None:

@@ -9,23 +9,20 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
-import secrets
 import shutil
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from dataset_doctor.errors import OutputRefused
 from dataset_doctor.formats._files import IMAGE_SUFFIXES, Progress, silent, suffix
+from dataset_doctor.staging import new_folder
 
 Materialize = Literal["copy", "symlink", "hardlink", "list"]
-
-STAGED = ".dataset-doctor-"
-"""How the names of folders begin that are being written; one that a killed run left behind may be deleted."""
 
 MAX_NAME_BYTES = 240
 """Longest name of a file that is made here; file systems take 255 bytes, and repeats get a few more."""
@@ -140,25 +137,12 @@ def staged(out: str | os.PathLike[str], source: Path, *, force: bool = False) ->
     """
     check_place(out, source, force=force)
     target = Path(os.path.abspath(out))
-    token = secrets.token_hex(6)
-    root, old = (target.parent / f"{STAGED}{token}.{end}" for end in ("tmp", "old"))
     try:
-        root.mkdir()
-        yield Stage(root, target, Path(os.path.abspath(source)))
-        if os.path.lexists(target):
-            target.rename(old)
-        try:
-            root.rename(target)
-        except OSError:
-            with suppress(OSError):
-                old.rename(target)
-            raise
+        with new_folder(target) as root:
+            yield Stage(root, target, Path(os.path.abspath(source)))
+            check_place(out, source, force=force)  # anything may have come there since, or have been put back
     except OSError as error:
         raise refused(out, error) from error
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
-        if os.path.lexists(target):
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def check_place(out: str | os.PathLike[str], source: Path, *, force: bool = False) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataset_doctor.errors import OutputRefused, UsageError, did_you_mean
 from dataset_doctor.findings import Report
 from dataset_doctor.report import csv, html, json, markdown, sarif
+from dataset_doctor.staging import new_file
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -118,18 +117,11 @@ def write(path: Path, content: bytes) -> None:
     Raises:
         OutputRefused: the system refused, or the disk is full.
     """
-    staged = path.parent / f".dataset-doctor-{secrets.token_hex(6)}.tmp"
     try:
-        with staged.open("xb") as file:
+        with new_file(path) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(path)
     except OSError as error:
         raise _cannot_write(path, error) from error
-    finally:
-        with suppress(OSError):
-            staged.unlink()
 
 
 def _cannot_write(path: Path, error: OSError | ValueError) -> OutputRefused:

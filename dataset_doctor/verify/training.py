@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
 from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.samplers import RepeatSampler
+from dataset_doctor.staging import new_file
 from dataset_doctor.verdict import Cost
 from dataset_doctor.verify.augmentation import PRESETS
 from dataset_doctor.verify.metrics import Detections, Outcome, Predictions
@@ -591,16 +592,11 @@ class _Run:
 
     def save(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any, seed: int) -> None:
         """Write all that the training needs to go on, beside its place, and rename it into it; a full disk costs the checkpoint alone."""
-        staged = path.with_name(f".{path.name}.{os.getpid()}")
         state = {name: getattr(self, name) for name in self._NUMBERS}
         state |= {"seed": seed, "losses": self.loss, "model": _plain(model).state_dict(), "optimizer": optimizer.state_dict(),
                   "scaler": scaler.state_dict()}  # fmt: skip
-        try:
-            torch.save(state, staged)
-            staged.replace(path)
-        except (OSError, RuntimeError):
-            with contextlib.suppress(OSError):
-                staged.unlink()
+        with contextlib.suppress(OSError, RuntimeError), new_file(path) as file:
+            torch.save(state, file)
 
     def load(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: Any, seed: int) -> None:
         """Go on from a checkpoint; one that cannot be read, or is of another training, is as none."""
@@ -741,14 +737,8 @@ def save_trained(trained: Trained, path: Path) -> None:
         if value is not None and (part == "outcome" or value is not trained.outcome):
             arrays |= {f"{part} {name}": array for name, array in value.arrays().items()}
     arrays["test is outcome"] = np.array(trained.test_predictions is trained.outcome)
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with staged.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-        staged.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            staged.unlink()
+    with contextlib.suppress(OSError), new_file(path) as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def load_trained(path: Path) -> Trained | None:

@@ -19,8 +19,8 @@ import dataset_doctor as dd
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import DoctorError, OutputRefused, UsageError
 from dataset_doctor.formats import FORMATS, disk_bytes, fingerprint, losses, read, unwritable, write
-from dataset_doctor.formats._stage import STAGED
 from dataset_doctor.plan import make_plan
+from dataset_doctor.staging import STAGED
 from tests.command import run
 from tests.conftest import FIXTURES
 from tests.consumers import consumed, planted
@@ -514,24 +514,26 @@ for _ in range(50):
     os.kill(child, signal.SIGKILL)
     killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
     there = checksums(out) if out.exists() else {}
-    told.append([killed, "whole" if there == whole else "nothing" if not there else "half", checksums(source) == before])
+    state = "whole" if there == whole else "nothing" if not there else "half"
+    told.append([killed, state, checksums(source) == before, len(list(out.parent.glob(".dataset-doctor-*")))])
 print(json.dumps(told))
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_a_kill_at_any_moment_leaves_the_old_or_nothing(tmp_path: Path) -> None:
-    """Killed at 50 random moments while it replaces a dataset over and over: a whole one is there or nothing, and the source is as before."""
+def test_a_kill_at_any_moment_leaves_a_whole_dataset(tmp_path: Path) -> None:
+    """Killed at 50 random moments while it replaces a dataset over and over: a whole one is there, the source is as before, leftovers go."""
     shutil.copytree(FIXTURES / "coco", tmp_path / "in")
     write(read(tmp_path / "in"), tmp_path / "out")
     whole = checksums(tmp_path / "out")
     told = consumed(KILLER, tmp_path / "scratch", tmp_path / "in", tmp_path / "out")
 
-    assert len(told) == 50 and all(killed and state in ("whole", "nothing") and unharmed for killed, state, unharmed in told)
-    assert any(state == "whole" for _, state, _ in told)
-    assert list(tmp_path.glob(f"{STAGED}*")), "no kill fell into a write"
+    allowed = ("whole",) if sys.platform == "linux" else ("whole", "nothing")
+    assert len(told) == 50 and all(killed and state in allowed and unharmed for killed, state, unharmed, _ in told)
+    assert any(left for *_, left in told), "no kill fell into a write"
+    assert all(left <= 1 for *_, left in told)
     write(read(tmp_path / "in"), tmp_path / "out", force=True)
-    assert checksums(tmp_path / "out") == whole
+    assert checksums(tmp_path / "out") == whole and not list(tmp_path.glob(f"{STAGED}*"))
 
 
 # The whole way ------------------------------------------------------------------------------------------------------
