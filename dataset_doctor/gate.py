@@ -12,7 +12,6 @@ import dataclasses
 import fnmatch
 import json
 import re
-import stat
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ import msgspec
 from dataset_doctor.dataset import Dataset, FormatName, Place
 from dataset_doctor.errors import UsageError
 from dataset_doctor.findings import Finding, PlaceState, Severity
+from dataset_doctor.formats._files import Unreadable, read_regular
 
 SCHEMA = "dataset-doctor/baseline"
 SCHEMA_VERSION = 1
@@ -164,17 +164,9 @@ def load(path: Path) -> Baseline:
 
 def _content(path: Path) -> bytes:
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise UsageError(
-                f"{path} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'not a regular file'}.", "Name a file for the baseline."
-            )
-        if status.st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_BYTES >> 20} MiB, which no baseline is.", _START_AFRESH)
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise UsageError(f"{path} cannot be read: {(reason or 'a name the system does not accept').lower()}.") from error
+        return read_regular(path, MAX_BYTES)
+    except Unreadable as error:
+        raise UsageError(f"The baseline {path} cannot be read: {error}.", "Name another file, or remove it to start afresh.") from error
 
 
 def check_same_dataset(baseline: Baseline, dataset: Dataset, path: Path) -> None:

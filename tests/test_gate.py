@@ -282,7 +282,7 @@ def test_odd_files_are_not_read_as_a_baseline(tmp_path: Path) -> None:
         "folder": "a folder",
         "pipe": "not a regular file",
         "dangling": "no such file",
-        "huge": "larger than 256 MiB",
+        "huge": "over the limit of 256 MiB",
     }.items():
         done = command.run("audit", FIXTURES / "yolo", "--baseline", tmp_path / name)
         assert (done.returncode, done.stdout) == (2, "")
@@ -467,7 +467,7 @@ def test_suppress_must_be_a_list_of_tables(broken: Path, tmp_path: Path) -> None
         (["--policy", "detectr"], "detector"),
         (["-o", "a.json", "-o", "./a.json"], "given twice"),
         (["-o", "a.json", "--baseline", "a.json"], "given twice"),
-        (["--config", "."], "is a folder"),
+        (["--config", "."], "a folder"),
         (["--config", "nowhere.toml"], "nowhere.toml cannot be read: no such file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dataset_doctor.errors import UsageError, did_you_mean
+from dataset_doctor.formats._files import Unreadable, read_regular
 from dataset_doctor.gate import Suppression
 
 OWN_FILE = "dataset-doctor-vision.toml"
@@ -149,14 +149,9 @@ def _table(path: Path) -> dict[str, Any] | None:
     else:
         import tomli as tomllib
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise UsageError(f"{path} is {'a folder' if stat.S_ISDIR(status.st_mode) else 'not a regular file'}.", "Name a .toml file.")
-        if status.st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_BYTES:,} bytes.")
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {(error.strerror or 'the system refused').lower()}.") from error
+        content = tomllib.loads(read_regular(path, MAX_BYTES).decode("utf-8-sig"))
+    except Unreadable as error:
+        raise UsageError(f"{path} cannot be read: {error}.", "Name a .toml file.") from error
     except (ValueError, RecursionError) as error:  # text that is not UTF-8 or not TOML, a date that is none
         raise UsageError(f"{path} cannot be read: {error}.") from error
     if path.name != "pyproject.toml":

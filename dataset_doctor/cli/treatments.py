@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from dataset_doctor.dataset import FormatName
     from dataset_doctor.plan import Plan
 
+MAX_REPORT_BYTES = 1 << 30
+
 MaterializeChoice = Literal["copy", "symlink", "hardlink", "list"]
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the result.")]
@@ -324,11 +326,12 @@ def _recommended(path: Path, wanted: str | None, columns: "Columns") -> dict[str
     import msgspec
 
     from dataset_doctor.formats import fingerprint
+    from dataset_doctor.formats._files import Unreadable, read_regular
 
     try:
-        report = msgspec.json.decode(path.read_bytes())
-    except (OSError, ValueError, msgspec.DecodeError) as error:
-        reason = (error.strerror or "cannot be read").lower() if isinstance(error, OSError) else "no JSON"
+        report = msgspec.json.decode(read_regular(path, MAX_REPORT_BYTES))
+    except (Unreadable, ValueError, msgspec.DecodeError, RecursionError) as error:
+        reason = str(error) if isinstance(error, Unreadable) else "no JSON"
         raise UsageError(f"--from-report {path}: {reason}.", "Make one with dataset-doctor audit DATASET -o audit.json") from error
     if (
         not isinstance(report, dict)

@@ -19,6 +19,7 @@ from dataset_doctor.demo._files import Files, Link, Plant
 from dataset_doctor.demo._scenes import SIZE, STANDARD, Scene, scenes
 from dataset_doctor.errors import OutputRefused, UsageError, did_you_mean
 from dataset_doctor.findings import plural
+from dataset_doctor.formats._files import Unreadable, open_regular
 from dataset_doctor.staging import new_folder
 
 __all__ = ["FORMATS", "UNPLANTED", "Demo", "Plant", "check_place", "make", "write"]
@@ -234,10 +235,13 @@ def check_place(out: Path, *, force: bool = False) -> None:
 
 def _is_ours(target: Path) -> bool:
     path = target / README
-    if path.is_symlink() or not path.is_file():
+    if path.is_symlink():
         return False
-    with path.open("rb") as file:
-        return file.read(len(MARKER)) == MARKER.encode()
+    try:
+        with os.fdopen(open_regular(path), "rb") as file:
+            return file.read(len(MARKER)) == MARKER.encode()
+    except Unreadable:
+        return False
 
 
 def _refused(out: Path, error: Exception) -> OutputRefused:

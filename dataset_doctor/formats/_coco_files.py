@@ -11,13 +11,12 @@ import mmap
 import os
 import posixpath
 import re
-import stat
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dataset_doctor.formats._files import Tree, Unreadable, canonical_split, is_split_name, reason
+from dataset_doctor.formats._files import Tree, Unreadable, canonical_split, is_split_name, open_inside, reason
 
 SNIFF = 64 << 10
 MAX_RECODED = 512 << 20
@@ -227,14 +226,7 @@ def _opened(tree: Tree, name: str) -> Any:
     """
     if name in tree.links:
         raise Unreadable("a link that leads outside the dataset, not followed")
-    try:
-        handle = os.open(os.path.join(tree.root, name), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    except (OSError, ValueError) as error:
-        raise Unreadable(reason(error)) from error
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise Unreadable("not a regular file")
-    return os.fdopen(handle, "rb")
+    return os.fdopen(open_inside(tree.root, name), "rb")
 
 
 def _encoding(head: bytes) -> str:

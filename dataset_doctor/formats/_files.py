@@ -7,6 +7,7 @@ select a listed file but never reach outside; links to folders are not followed;
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import posixpath
 import re
@@ -80,7 +81,6 @@ class Tree:
     image_root: str | None = None
     images: tuple[str, ...] = field(init=False)
     known: frozenset[str] = field(init=False)
-    _prefix: str = field(init=False)
     _by_basename: dict[str, list[str]] = field(init=False, default_factory=dict)
     _by_suffix: dict[str, list[str]] = field(init=False, default_factory=dict)
     _noted: dict[str, Any] = field(init=False, default_factory=dict)
@@ -90,7 +90,6 @@ class Tree:
             self._by_suffix.setdefault(suffix(name), []).append(name)
         object.__setattr__(self, "images", tuple(self.with_suffix(*IMAGE_SUFFIXES)))
         object.__setattr__(self, "known", frozenset(self.files))
-        object.__setattr__(self, "_prefix", os.path.join(self.root, ""))
 
     def with_suffix(self, *suffixes: str) -> list[str]:
         """List the files whose name ends in one of the suffixes (lower case, with the dot), in any case."""
@@ -120,8 +119,8 @@ class Tree:
             Unreadable: it leads outside the dataset, is no regular file, is larger than `limit` bytes, or the system refuses.
         """
         if name in self.links:
-            raise Unreadable("a link that leads outside the dataset, not followed")
-        return read_regular(self._prefix + name, limit)
+            raise Unreadable(_OUTSIDE)
+        return read_inside(self.root, name, limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +161,54 @@ def suffix(name: str) -> str:
     return name[dot:].lower() if stem.strip(".") else ""
 
 
-_QUIETLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_QUIETLY = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_OUTSIDE = "a link that leads outside the dataset, not followed"
+
+
+def open_regular(path: str | Path, flags: int = 0) -> int:
+    """Open a regular file for reading, and give its descriptor. This is the only door to files that are not our own.
+
+    What lies there may have changed since it was listed: a pipe does not block, and what was opened is looked at, not what has the name.
+
+    Raises:
+        Unreadable: with the reason.
+    """
+    try:
+        handle = os.open(path, _QUIETLY | flags)
+    except (OSError, ValueError) as error:
+        raise Unreadable(reason(error)) from error
+    try:
+        mode = os.fstat(handle).st_mode
+    except OSError as error:
+        os.close(handle)
+        raise Unreadable(reason(error)) from error
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        raise Unreadable("a folder" if stat.S_ISDIR(mode) else "not a regular file")
+    return handle
+
+
+def open_inside(root: str | Path, name: str) -> int:
+    """Open a file that the walk listed; a link that leads outside the dataset is not followed, nor one that has come there since.
+
+    Raises:
+        Unreadable: with the reason.
+    """
+    path = os.path.join(root, name)
+    if name.startswith("../") or not _NO_LINK:  # of the image folder that the user has named
+        return open_regular(path)
+    try:
+        return open_regular(path, _NO_LINK)
+    except Unreadable as error:
+        if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in (errno.ELOOP, errno.EMLINK):
+            raise
+        try:
+            if _leads_outside(path, os.path.realpath(root) + os.sep):
+                raise Unreadable(_OUTSIDE) from None
+        except OSError as gone:
+            raise Unreadable(reason(gone)) from gone
+        return open_regular(path)
 
 
 def read_regular(path: str | Path, limit: int) -> bytes:
@@ -171,18 +217,25 @@ def read_regular(path: str | Path, limit: int) -> bytes:
     Raises:
         Unreadable: with the reason.
     """
+    return _read(open_regular(path), limit)
+
+
+def read_inside(root: str | Path, name: str, limit: int) -> bytes:
+    """Read a file of the dataset of at most `limit` bytes.
+
+    Raises:
+        Unreadable: as for `open_inside`, or it is too large.
+    """
+    return _read(open_inside(root, name), limit)
+
+
+def _read(handle: int, limit: int) -> bytes:
     try:
-        handle = os.open(path, _QUIETLY)
-    except (OSError, ValueError) as error:
-        raise Unreadable(reason(error)) from error
-    try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise Unreadable("not a regular file")
-        if status.st_size > limit:
-            raise Unreadable(f"{status.st_size / 2**20:,.0f} MiB, over the limit of {limit / 2**20:,.0f} MiB")
-        data = os.read(handle, status.st_size + 1)
-        while chunk := os.read(handle, limit + 1) if len(data) < status.st_size else b"":
+        size = os.fstat(handle).st_size
+        if size > limit:
+            raise Unreadable(f"{size / 2**20:,.0f} MiB, over the limit of {limit / 2**20:,.0f} MiB")
+        data = os.read(handle, size + 1)
+        while chunk := os.read(handle, limit + 1) if len(data) < size else b"":
             data += chunk
         return data
     except OSError as error:

@@ -8,6 +8,7 @@ import os
 import numpy as np
 
 from dataset_doctor.dataset import Dataset
+from dataset_doctor.formats._files import Unreadable, open_inside
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -24,8 +25,8 @@ def fingerprint(dataset: Dataset) -> str:
         digest.update(np.ascontiguousarray(column[order]).tobytes())
     for name in sorted(dataset.sources):
         try:
-            handle = os.open(os.path.join(dataset.root, name), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        except (OSError, ValueError):
+            handle = open_inside(dataset.root, name)
+        except Unreadable:
             continue
         try:
             while chunk := os.read(handle, 1 << 20):

@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Rows
 from dataset_doctor.errors import DoctorError
-from dataset_doctor.formats._files import Progress, silent, suffix
+from dataset_doctor.formats._files import Progress, Unreadable, read_regular, reason, silent, suffix
 from dataset_doctor.formats._stage import Materialize, Stage
 from dataset_doctor.recipes import Picture, Recipe, made
+
+MAX_FILE_BYTES = 256 << 20
+"""Largest file that is decoded; the scan looks into no larger one either."""
 
 QUALITY = 95
 """Of JPEG, WebP and AVIF, of 100."""
@@ -75,7 +78,10 @@ def made_bytes(dataset: Dataset) -> NDArray[np.float64]:
         recipes = [dataset.made.recipes[row] for row in dataset.made.recipe[tried].tolist()]
         with ThreadPoolExecutor(_cores()) as pool:
             after = sum(map(len, pool.map(lambda recipe, name: _encoded(recipe, name, dataset.root), recipes, names)))
-        before = sum(os.stat(os.path.join(dataset.root, name)).st_size for name in names)  # noqa: PTH116
+        try:
+            before = sum(os.stat(os.path.join(dataset.root, name)).st_size for name in names)  # noqa: PTH116
+        except OSError as error:
+            raise DoctorError(f"An image can no longer be read: {reason(error)}.", "Nothing was written.") from error
         times[rows] = after / before if before else 1.0
     return times
 
@@ -137,9 +143,9 @@ def read_picture(root: str | os.PathLike[str], name: str) -> tuple[Picture, bool
     import cv2
 
     try:
-        data = np.fromfile(os.path.join(root, name), np.uint8)
-    except OSError as error:
-        raise DoctorError(f"{name} can no longer be read: {error.strerror or error}.", "Nothing was written.") from error
+        data = np.frombuffer(read_regular(os.path.join(root, name), MAX_FILE_BYTES), np.uint8)
+    except Unreadable as error:
+        raise DoctorError(f"{name} can no longer be read: {error}.", "Nothing was written.") from error
     found = _quietly(lambda: cv2.imdecode(data, cv2.IMREAD_ANYCOLOR)) if len(data) else None
     if found is None:
         return _read_by_pillow(data.tobytes(), name), False
@@ -234,8 +240,8 @@ def _reason(root: Path, name: str, size: tuple[int, int]) -> str:
 
     end = suffix(name)
     try:
-        data = np.fromfile(os.path.join(root, name), np.uint8)
-    except OSError:
+        data = np.frombuffer(read_regular(os.path.join(root, name), MAX_FILE_BYTES), np.uint8)
+    except Unreadable:
         return "cannot be read"
     if data[:3].tobytes() == _JPEG_MAGIC:
         small = _quietly(lambda: cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8))

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import UNKNOWN_SIZE, Place, Problem
-from dataset_doctor.formats._files import Progress, Tree, Unreadable, may_fork, reason, silent
+from dataset_doctor.formats._files import Progress, Tree, Unreadable, may_fork, open_regular, reason, silent
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -41,8 +40,6 @@ BUDGET = 512 << 10
 
 FARTHEST = 1 << 40
 """Position in a file beyond which nothing is looked for; systems refuse to seek to larger ones."""
-
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +114,8 @@ def measure(tree: Tree, names: Sequence[str], progress: Progress = silent) -> Si
 
 
 def _file_size(path: str) -> Size:
+    handle = open_regular(path)
     try:
-        handle = os.open(path, _OPEN_FLAGS)
-    except (OSError, ValueError) as error:
-        raise Unreadable(reason(error)) from error
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise Unreadable("a pipe, device or folder, not opened")
         return header_size(partial(_read_at, handle))
     except OSError as error:
         raise Unreadable(reason(error)) from error

@@ -10,7 +10,6 @@ import errno
 import os
 import posixpath
 import shutil
-import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from dataset_doctor.errors import OutputRefused
-from dataset_doctor.formats._files import IMAGE_SUFFIXES, Progress, silent, suffix
+from dataset_doctor.formats._files import IMAGE_SUFFIXES, Progress, Unreadable, open_regular, silent, suffix
 from dataset_doctor.staging import new_folder
 
 Materialize = Literal["copy", "symlink", "hardlink", "list"]
@@ -73,7 +72,7 @@ class Stage:
         """
         if materialize == "list":
             return
-        ways: dict[Materialize, Callable[[str, str], None]] = {"copy": _copy, "symlink": self._symlink, "hardlink": os.link}
+        ways: dict[Materialize, Callable[[str, str], None]] = {"copy": _copy, "symlink": self._symlink, "hardlink": _hardlink}
         bring = ways[materialize]
         for number, (source, name) in enumerate(zip(sources, names, strict=True)):
             path = self._path(name)
@@ -82,6 +81,8 @@ class Stage:
                 bring(origin, str(path))
             except FileExistsError:
                 raise OutputRefused(f"two images would be called {name}.", "Rename one of them in the source.") from None
+            except Unreadable as error:
+                raise OutputRefused(f"{source} could not be {_VERBS[materialize]}: {error}.", "Nothing was written.") from error
             except OSError as error:
                 raise _not_brought(source, materialize, error) from error
             if number % 256 == 0:
@@ -96,15 +97,31 @@ class Stage:
 
     def _symlink(self, origin: str, path: str) -> None:
         # Relative, so that the same input gives the same output wherever the two lie together.
+        _check_regular(origin)
         final = self.target / os.path.relpath(path, self.root)
         Path(path).symlink_to(os.path.relpath(origin, final.parent))
 
 
+_VERBS = {"copy": "copied", "symlink": "linked", "hardlink": "linked"}
+
+
+def _check_regular(path: str) -> None:
+    """Refuse what has come into the place of an image since the dataset was read.
+
+    Raises:
+        Unreadable: no regular file, and no link to one.
+    """
+    os.close(open_regular(path))
+
+
+def _hardlink(origin: str, path: str) -> None:
+    _check_regular(origin)
+    os.link(origin, path)
+
+
 def _copy(origin: str, path: str) -> None:
-    reading = os.open(origin, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    reading = open_regular(origin)
     with open(reading, "rb") as source, open(path, "xb") as copy:  # noqa: PTH123 (a descriptor)
-        if not stat.S_ISREG(os.fstat(reading).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
         try:
             import fcntl
 
@@ -119,8 +136,7 @@ def _not_brought(source: str, materialize: Materialize, error: OSError) -> Outpu
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutputRefused("The disk is full; nothing was written.", "--materialize symlink, hardlink or list take hardly any space.")
     reason = (error.strerror or "the system refused").lower()
-    verb = {"copy": "copied", "symlink": "linked", "hardlink": "linked"}.get(materialize, "written")
-    return OutputRefused(f"{source} could not be {verb}: {reason}.", "Nothing was written.")
+    return OutputRefused(f"{source} could not be {_VERBS[materialize]}: {reason}.", "Nothing was written.")
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import UNKNOWN_SIZE, Flag, Geometry, ProblemKind
 from dataset_doctor.formats import _voc_plain
-from dataset_doctor.formats._files import Progress, Unreadable, decode, read_regular, silent
+from dataset_doctor.formats._files import Progress, Unreadable, decode, read_inside, silent
 from dataset_doctor.formats._personal import personal_data
 from dataset_doctor.formats._voc_plain import FLAGS, Origin, missing_keys, plain_flags, plain_writer, remembered, writer_of_file
 
@@ -183,7 +183,7 @@ def parse_here(root: str, names: Sequence[str], links: frozenset[str] = frozense
     """Parse XML files in this process; see `parse`."""
     reader = _Reader()
     for name in names:
-        reader.read(os.path.join(root, name), is_link=name in links)
+        reader.read(root, name, is_link=name in links)
     return reader.records()
 
 
@@ -273,7 +273,7 @@ class _Reader:
         self.flags_of: dict[str, int | None] = {}
         self.writer_of: dict[str, Origin | None] = {}
 
-    def read(self, path: str, *, is_link: bool = False) -> None:
+    def read(self, root: str, name: str, *, is_link: bool = False) -> None:
         """Read one file; whatever is wrong with it becomes a problem."""
         self.number += 1
         self.objects = 0
@@ -288,7 +288,7 @@ class _Reader:
         try:
             if is_link:
                 raise Unreadable("a link that leads outside the dataset, not followed")
-            text, unusual = decode_xml(read_regular(path, MAX_XML_BYTES))
+            text, unusual = decode_xml(read_inside(root, name, MAX_XML_BYTES))
             for at, what in personal_data(text):
                 if what not in self.persons:
                     self.persons.add(what)

@@ -16,7 +16,18 @@ import numpy as np
 
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
-from dataset_doctor.formats._files import Tree, Unreadable, canonical_split, decode, is_absolute, normalise, reopened, suffix
+from dataset_doctor.formats._files import (
+    MAX_TEXT_BYTES,
+    Tree,
+    Unreadable,
+    canonical_split,
+    decode,
+    is_absolute,
+    normalise,
+    read_regular,
+    reopened,
+    suffix,
+)
 from dataset_doctor.formats._stage import Stage
 from dataset_doctor.formats._targets import changed, split_folders
 from dataset_doctor.formats._yolo_config import Config, load_config, names_images, own_entries
@@ -75,7 +86,7 @@ def listed_images(root: Path, source: Path) -> dict[str, dict[str, int]]:
     inside = f"{source}/"
     table: dict[str, dict[str, int]] = {}
     for key, entries in config.splits:
-        lines = [line for entry, _ in entries for line in (root / entry).read_text("utf-8").split("\n")[:-1]]
+        lines = [line for entry, _ in entries for line in read_regular(root / entry, MAX_TEXT_BYTES).decode().split("\n")[:-1]]
         names = (line[len(inside) :] if line.startswith(inside) else posixpath.relpath(line, source) for line in lines)
         times = {f"lines of {name}": count for name, count in Counter(names).items()}
         table[canonical_split(key)] = {"images": len(lines), **times}

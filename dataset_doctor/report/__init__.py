@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dataset_doctor.errors import OutputRefused, UsageError, did_you_mean
 from dataset_doctor.findings import Report
+from dataset_doctor.formats._files import Unreadable, open_regular
 from dataset_doctor.report import csv, html, json, markdown, sarif
 from dataset_doctor.staging import new_file
 
@@ -134,9 +135,9 @@ def _is_of_dataset(path: Path, content: bytes, root: str) -> bool:
     if not os.path.lexists(path) or not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(root)):
         return False
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             return file.read(_HEAD_BYTES) != content[:_HEAD_BYTES]
-    except OSError:
+    except (OSError, Unreadable):
         return True
 
 
