@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from dataset_doctor.cli import interrupt
+from dataset_doctor.cli import bus_error, interrupt
 from dataset_doctor.cli.options import (
     ClassesOption,
     ConfigOption,
@@ -343,6 +343,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; every error becomes one or two lines on stderr and an exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    bus_error.told_in_words()
     try:
         status = app(arguments, prog_name="dataset-doctor", standalone_mode=False)
         if interrupt.happened():  # typer makes an exit code of it

@@ -19,6 +19,9 @@ from typing import Any
 from dataset_doctor.formats._files import Tree, Unreadable, canonical_split, is_split_name, open_inside, reason
 
 SNIFF = 64 << 10
+MAX_WHOLE = 64 << 20
+"""Largest file that is read whole; a larger one is mapped into memory."""
+
 MAX_RECODED = 512 << 20
 """Largest file in another encoding than UTF-8 that is read: it has to be rewritten in memory."""
 
@@ -241,7 +244,7 @@ def _encoding(head: bytes) -> str:
 
 
 def text_of(tree: Tree, name: str) -> tuple[Any, str | None]:
-    """Map a label file into memory as UTF-8; the second value says what was unusual about its encoding.
+    """Bring a label file into memory, or map it there, as UTF-8; the second value says what was unusual about its encoding.
 
     Raises:
         Unreadable: with the reason.
@@ -251,7 +254,10 @@ def text_of(tree: Tree, name: str) -> tuple[Any, str | None]:
             size = os.fstat(handle.fileno()).st_size
             if not size:
                 raise Unreadable("the file is empty")
-            data = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+            # A mapped file that somebody cuts off ends the process (SIGBUS), so only those are mapped that would fill the memory.
+            data: Any = handle.read() if size <= MAX_WHOLE else mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+            if not data:
+                raise Unreadable("the file is empty")
             encoding = _encoding(data[:4])
             if encoding == "utf-8":
                 return data, None
