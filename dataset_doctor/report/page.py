@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,13 +12,10 @@ from rich.text import Text
 from dataset_doctor.report.text import cells, cut, encodable, printable, shorten, shorten_left, wrap
 
 _WIDEST, _NARROWEST = 100, 40
-_MESSAGE_LINES, _COMMAND_LINES = 3, 5
+_MESSAGE_LINES = 3
 _PHRASES_SHOWN = 12
 
 QUIET, STRONG, COMMAND = "dim", "bold", "green"
-
-_WORD = re.compile(r"(?:'[^']*'|\"[^\"]*\"|[^\s'\"])+|['\"]")
-"""A word of a command line, whose quoted parts stay together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +66,42 @@ class Page:
             lines[_MESSAGE_LINES - 1 :] = [cut(lines[_MESSAGE_LINES - 1], width - cells(self.ellipsis)) + self.ellipsis]
         return lines
 
-    def command(self, command: str, width: int) -> list[str]:
-        """Break a command between its words, so that what is copied still runs: each line but the last ends in a backslash.
+    def command(self, command: str, start: Text) -> list[Text]:
+        """Lay out a command so that what is copied runs: lines break between words, and each but the last ends in a backslash.
 
-        A command too long for that is cut, and ends in an ellipsis.
+        Words that are too long for a line are broken too: what follows a break inside a word stands at the left edge, since a space would
+        end the word.
+
+        Args:
+            command: As for a shell.
+            start: What stands before it on the first line; the others are indented as far.
         """
-        command = self.clean(command)
-        lines = [""]
-        for word in _WORD.findall(command):
-            if lines[-1] and cells(lines[-1]) + 1 + cells(word) > width - 2:
-                lines[-1] += " \\"
-                lines.append("  ")
-            lines[-1] += f" {word}" if lines[-1].strip() else word
-        if len(lines) > _COMMAND_LINES or any(cut(line, width) != line for line in lines):
-            return [shorten(command, width, self.ellipsis)]
-        return lines
+        indent = cells(start.plain)
+        lines, line = [], Text()
+        for value in map(self.clean, shlex.split(command)):
+            word = shlex.quote(value)
+            room = self.width - (cells(line.plain) or indent) - 2
+            if line and 1 + cells(word) > room:
+                lines.append(line.append(" \\"))
+                line, room = Text(), self.width - indent - 4
+            pieces = [word] if cells(word) <= room else self._pieces(value, room)
+            before = Text(" ") if line else Text.assemble(" " * (indent + 2)) if lines else start.copy()
+            line.append(before).append(pieces[0], COMMAND)
+            for piece in pieces[1:]:
+                lines.append(line.append("\\", COMMAND))
+                line = Text(piece, COMMAND)
+        return [*lines, line]
+
+    def _pieces(self, value: str, room: int) -> list[str]:
+        """Break a word that is longer than a line into words that a shell joins again; the first piece is shorter."""
+        pieces = []
+        while value:
+            length = len(value)
+            while length > 1 and cells(shlex.quote(value[:length])) > room:
+                length -= 1
+            pieces.append(shlex.quote(value[:length]))
+            value, room = value[length:], self.width - 2
+        return pieces
 
     def joined(self, phrases: Sequence[str], width: int) -> list[str]:
         """Join phrases with dots, breaking lines between phrases where one is full."""

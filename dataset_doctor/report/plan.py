@@ -14,7 +14,7 @@ from dataset_doctor.balance.targets import is_doubt
 from dataset_doctor.findings import listed, plural, shortened
 from dataset_doctor.plan import ClassChange, CurvePoint, Plan, SplitQuality
 from dataset_doctor.report import wording
-from dataset_doctor.report.page import COMMAND, QUIET, STRONG, Page, column, pad
+from dataset_doctor.report.page import QUIET, STRONG, Page, column, pad
 from dataset_doctor.report.text import cells, encodable
 
 _CLASSES_SHOWN, _HEAD, _TAIL = 24, 12, 11
@@ -217,5 +217,4 @@ def _bytes(number: int) -> str:
 def _next(page: Page, out: str, written: bool) -> list[Text]:
     if not written:
         return [Text.assemble((" Next   ", STRONG), "run the same without --dry-run to write it")]
-    lines = page.command(f"dataset-doctor audit {shlex.quote(out)}", page.width - 8)
-    return [Text.assemble((" " * 8 if at else " Next   ", STRONG), (line, COMMAND)) for at, line in enumerate(lines)]
+    return page.command(f"dataset-doctor audit {shlex.quote(out)}", Text(" Next   ", STRONG))

@@ -43,7 +43,7 @@ def show(report: Report, console: Console, *, name: str) -> None:
         _findings(page, report, findings),
         _classes(page, report),
         _facts(page, report),
-        _next(page, findings, name),
+        _next(page, report, findings, name),
     ]
     page.show(console, blocks)
 
@@ -99,7 +99,7 @@ def _findings(page: Page, report: Report, findings: Sequence[Finding]) -> list[T
         if finding.locations:
             place = _place(page, finding.locations[0], finding.locations_total - 1, room)
             lines += [Text.assemble(" " * margin, (place, QUIET))] if place.strip() else []
-        lines += [Text.assemble(" " * margin, line) for line in _advice(page, report, finding, rank, told, room)]
+        lines += _advice(page, report, finding, rank, told, margin)
     hidden = findings[_FINDINGS_SHOWN:]
     if hidden:
         more = page.clean(f"… {len(hidden):,} more ({wording.counted(hidden)}): -o report.md")
@@ -123,19 +123,18 @@ def _place(page: Page, place: Place, others: int, width: int) -> str:
     return line + more
 
 
-def _advice(page: Page, report: Report, finding: Finding, rank: int, told: dict[str, int], width: int) -> list[Text]:
+def _advice(page: Page, report: Report, finding: Finding, rank: int, told: dict[str, int], margin: int) -> list[Text]:
     """Give the command that treats a finding, and what it would bring; for a second finding, where it was given."""
     recommendation = wording.recommended(report, finding.code)
     if recommendation is None:
         return []
-    arrow = page.clean("→ ")
+    arrow = " " * margin + page.clean("→ ")
     if recommendation.id in told:
         return [Text(f"{arrow}as for {told[recommendation.id]}", QUIET)]
     told[recommendation.id] = rank
-    room = width - cells(arrow)
+    lines = page.command(recommendation.command or "", Text(arrow))
     indent = " " * cells(arrow)
-    command = page.command(recommendation.command or "", room)
-    lines = [Text.assemble(indent if at else arrow, (line, COMMAND)) for at, line in enumerate(command)]
+    room = page.width - len(indent)
     note = "  (predicted)"
     changes = [f"{page.shorten(name, 12)} {page.clean(change)}" for name, change in wording.predicted(recommendation)]
     if cells(", ".join(changes)) > room - len(note):
@@ -204,12 +203,15 @@ def _facts(page: Page, report: Report) -> list[Text]:
     return page.facts(facts)
 
 
-def _next(page: Page, findings: Sequence[Finding], name: str) -> list[Text]:
+def _next(page: Page, report: Report, findings: Sequence[Finding], name: str) -> list[Text]:
     commands = [f"dataset-doctor explain {findings[0].code}"] if findings else []
-    commands.append(f"dataset-doctor audit {shlex.quote(printable(name))} -o report.json")
+    given = ((option, report.run.options.get(option)) for option in ("format", "images", "classes"))
+    read = [word for option, value in given if value for word in (f"--{option}", printable(str(value)))]
+    commands.append(shlex.join(["dataset-doctor", "audit", printable(name), *read, "-o", "report.json"]))
     room = page.width - 8
     side_by_side = "   ".join(page.clean(command) for command in commands)
     if cells(side_by_side) <= room:
         return [Text.assemble((" Next   ", STRONG), (side_by_side, COMMAND))]
-    lines = [line for command in commands for line in page.command(command, room)]
-    return [Text.assemble((" " * 8 if at else " Next   ", STRONG), (line, COMMAND)) for at, line in enumerate(lines)]
+    first, *others = commands
+    lines = page.command(first, Text(" Next   ", STRONG))
+    return lines + [line for command in others for line in page.command(command, Text(" " * 8))]

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dataset_doctor.report import wording
-from dataset_doctor.report.page import COMMAND, QUIET, STRONG, Page, column, pad
+from dataset_doctor.report.page import QUIET, STRONG, Page, column, pad
 from dataset_doctor.report.text import cells, printable, shorten
 from dataset_doctor.weights import SCHEMES, ClassWeights
 
@@ -118,5 +118,4 @@ def _next(page: Page, name: str, options: Mapping[str, str], written: Sequence[P
         return [Text.assemble((label, STRONG), line) for line in page.wrapped(said, page.width - len(label))]
     asked = [word for option in options.items() for word in option]
     command = shlex.join(["dataset-doctor", "weights", printable(name), *map(printable, asked), "--for", "torch", "-o", "weights.py"])
-    lines = page.command(command, page.width - 8)
-    return [Text.assemble((" " * 8 if at else " Next   ", STRONG), (line, COMMAND)) for at, line in enumerate(lines)]
+    return page.command(command, Text(" Next   ", STRONG))

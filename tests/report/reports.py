@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -247,7 +248,7 @@ def make_hostile() -> Report:
         ],
         recommendations=[
             Recommendation(
-                f"R{at}", "weights", (f"DD{100 + at}",), f"Because of {t}", f"dataset-doctor weights {t!r} '{t}' \"{t}", {"name": t},
+                f"R{at}", "weights", (f"DD{100 + at}",), f"Because of {t}", f"dataset-doctor weights {shlex.quote(t)}", {"name": t},
                 Expected(((t, 1, 1000000), (t + "b", 5000000, 20)), 7, None), t, "evidence", (t,),
             )
             for at, t in enumerate(HOSTILE)
