@@ -83,12 +83,13 @@ def audit(
     )
 
 
-def label_errors(dataset: Dataset, left_out: LeftOut) -> list[Finding]:
+def label_errors(dataset: Dataset, left_out: LeftOut, split: str | None = None) -> list[Finding]:
     """Look for the errors for which a write leaves something out: those of files (DD0) and of label records (DD1) that concern it.
 
     Args:
         dataset: What `read` gave.
         left_out: What `formats.left_out` gave.
+        split: The only split that changes.
     """
     blocking = [check for check in CHECKS if check.code.startswith(("DD0", "DD1"))]
     pending = begin_shapes(dataset)
@@ -97,10 +98,13 @@ def label_errors(dataset: Dataset, left_out: LeftOut) -> list[Finding]:
     facts = dataclasses.replace(facts, shapes=pending())
     results |= _run([check for check in blocking if check.needs_shapes], dataset, facts)
     kinds = {problem.kind for problem in left_out.problems}
+    stays = np.ones(dataset.n_annotations, bool) if split is None else dataset.annotations_in_split(dataset.splits.index(split))
+    stays[left_out.rows] = False
 
     def concerns(found: Found) -> bool:
         rows = found.annotations
-        return (rows is not None and bool(np.isin(rows, left_out.rows).any())) or any(one.kind in kinds for one in found.problems)
+        is_lost = rows is not None and bool(np.isin(rows, left_out.rows).any()) and not stays[rows].any()
+        return is_lost or any(one.kind in kinds for one in found.problems)
 
     found = ((check, results[check.code]) for check in blocking)
     findings = [_finding(check, one, dataset, SHOWN_LOCATIONS) for check, one in found if isinstance(one, Found) and concerns(one)]

@@ -267,7 +267,7 @@ def _left_out(columns: "Columns", to: "FormatName | None", allow_errors: bool, *
     target = to or columns.format
     found = left_out(columns, target, split=split)
     if len(found) and not allow_errors:
-        errors = label_errors(columns, found)
+        errors = label_errors(columns, found, split)
         listed = [f"{finding.code} {finding.name}: {finding.message}" for finding in errors[:ERRORS_SHOWN]]
         if len(errors) > ERRORS_SHOWN:
             listed.append(f"… {len(errors) - ERRORS_SHOWN:,} more")
