@@ -45,8 +45,8 @@ class Pixels:
     entropy      float32: bits, of the histogram of luma
     value_p99    float32: 99th percentile of the largest of the three channels, 0 to 1: of a saturated blue 1, where luma is 0.11
     chroma       float32: largest less smallest channel, 0 to 1; what 99.5 % of the points stay below, so that a coloured object counts
-    detail       uint64: where luma bends by 8 levels of 256 and more from pixel to pixel, 8 × 8 cells; bit 63 − (8 · row + column).
-                 0 for a single colour or a gradient
+    detail       uint64: where luma bends by 8 levels of 256 and more from pixel to pixel, in 16 rows of 4 cells, as bit
+                 63 − (4 · row + column); 0 for a single colour or a gradient
     relief       float32: standard deviation of luma, 0 to 1, less a gradient: what the best surface of the second degree leaves
     channel_mean, channel_std  float32 (n, 3): RGB, 0 to 1
     content_hash object (bytes of 16): of the file's bytes; b"" where unreadable

@@ -230,7 +230,7 @@ def test_a_small_coloured_object_is_chroma_and_its_place_is_detail(tmp_path: Pat
     """Chroma is that of the most coloured hundredth of a picture; detail is where luma bends, not where it slopes."""
     grey = np.repeat(np.linspace(40, 200, 160).astype(np.uint8)[None, :, None], 120, axis=0).repeat(3, axis=2)
     can = grey.copy()
-    can[47:56, 104:116] = (200, 30, 30)  # of 8 x 8 cells the fourth and the sixth
+    can[47:56, 104:116] = (200, 30, 30)  # in the seventh and eighth of 16 rows, and the third of 4 columns
     dim = (can // 4).astype(np.uint8)
     rows = scanned(tmp_path, {name: encoded(p, "PNG") for name, p in {"grey.png": grey, "can.png": can, "dim.png": dim}.items()})
     pixels, row = rows["grey.png"]
@@ -239,7 +239,7 @@ def test_a_small_coloured_object_is_chroma_and_its_place_is_detail(tmp_path: Pat
     assert float(pixels.contrast[row]) > 0.15
     row = rows["can.png"][1]
     assert float(pixels.chroma[row]) == pytest.approx(170 / 255, abs=0.02)
-    assert int(pixels.detail[row]) == 1 << (63 - (8 * 3 + 5))
+    assert int(pixels.detail[row]) == 1 << (63 - (4 * 6 + 2)) | 1 << (63 - (4 * 7 + 2))
     # A difference of levels, which is as dark as the picture.
     assert float(pixels.chroma[rows["dim.png"][1]]) == pytest.approx(42 / 255, abs=0.02)
 
