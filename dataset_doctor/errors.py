@@ -39,6 +39,33 @@ class OutputRefused(DoctorError):
     """The place to write to must not or cannot be written."""
 
 
+def install(extra: str) -> str:
+    """Say how to install what an extra brings: from the clone, until there is a release on the package index."""
+    return f"In the clone of dataset-doctor: pip install '.[{extra}]'"
+
+
+def needs(who: str, package: str, error: Exception, extra: str, otherwise: str = "") -> UsageError:
+    """Say of an import that failed whether the package is not there, or there and broken.
+
+    Args:
+        who: What needs the package.
+        package: Its import name.
+        error: What importing it raised.
+        extra: Brings the package.
+        otherwise: What else can be done.
+
+    >>> needs("verify", "torch", ModuleNotFoundError("No module named 'torch'", name="torch"), "train").message
+    'verify needs PyTorch, which is not installed.'
+    >>> needs("verify", "torch", OSError("libcudart.so.12: cannot open shared object file"), "train").message
+    'verify needs PyTorch, which is installed but cannot be imported: libcudart.so.12: cannot open shared object file.'
+    """
+    name = {"torch": "PyTorch", "optuna": "Optuna"}.get(package, package)
+    if isinstance(error, ModuleNotFoundError) and error.name == package:
+        return UsageError(f"{who} needs {name}, which is not installed.", f"{install(extra)}{otherwise}")
+    said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+    return UsageError(f"{who} needs {name}, which is installed but cannot be imported: {said}.", f"Install {name} anew{otherwise}.")
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """End an error message with the nearest known word, or with all of them where none is near.
 

@@ -1,4 +1,4 @@
-"""Losses for unequal class counts, as functions of logits and target. Needs torch: `pip install 'dataset-doctor-vision[train]'`.
+"""Losses for unequal class counts, as functions of logits and target. Needs torch: `pip install '.[train]'`.
 
 Shapes       logits (N, K) or (N, K, d1, …), any floating dtype; target (N) or (N, d1, …), class indices. `sigmoid_focal_loss`
              takes a target of the logits' own shape.

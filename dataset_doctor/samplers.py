@@ -1,4 +1,4 @@
-"""Samplers that show some images more often than others. They need torch: `pip install 'dataset-doctor-vision[train]'`.
+"""Samplers that show some images more often than others. They need torch: `pip install '.[train]'`.
 
 Every process draws the whole epoch's list from (seed, epoch) and takes every `num_replicas`-th entry of it, beginning at its rank:
 without a word between them, the parts are disjoint entries of one list, of equal length, and a new list each epoch. Call

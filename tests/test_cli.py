@@ -201,3 +201,15 @@ def test_a_closed_pipe_is_no_error() -> None:
     )
 
     assert status != 0
+
+
+def test_the_bare_command_shows_its_help() -> None:
+    """On stdout, in lines, every command whole; nothing on stderr."""
+    done = run()
+
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines[1:] if line.endswith("...")]
+    assert {"audit", "rebalance", "split", "convert", "weights", "verify"} <= {line.split()[0] for line in lines if line.startswith("  ")}
+    assert done.stdout == run("--help").stdout

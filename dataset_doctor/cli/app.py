@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="dataset-doctor",
     help="Audit, treat and verify computer-vision datasets: COCO, Pascal VOC, YOLO and image folders.",
-    no_args_is_help=True,
+    epilog="Begin with: dataset-doctor audit my_dataset",
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -72,6 +72,8 @@ def root(
 
         typer.echo(installed("dataset-doctor-vision"))
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
@@ -236,7 +238,7 @@ def explain(
         show_check(find_check(code))
 
 
-@app.command()
+@app.command(short_help="Write a small made-up dataset with planted defects.")
 def demo(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
     format: Annotated[FormatChoice, typer.Option("--format", help="How the pictures are labelled.")] = "coco",
@@ -268,11 +270,11 @@ def demo(
         sys.stdout.write("".join(f"{encodable(line, sys.stdout.encoding)}\n" for line in lines))
 
 
-app.command()(rebalance)
-app.command()(split)
-app.command()(convert)
-app.command()(weights)
-app.command()(verify)
+app.command(short_help="Write a copy in which rare classes are shown more often.")(rebalance)
+app.command(short_help="Write a copy that is divided anew into train, val and test.")(split)
+app.command(short_help="Write a copy in another format.")(convert)
+app.command(short_help="Weigh the classes by how many labels each has.")(weights)
+app.command(short_help="Train with and without a treatment: did it help?")(verify)
 
 
 def _codes(values: list[str]) -> list[str]:
@@ -346,7 +348,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     bus_error.told_in_words()
     try:
         status = app(arguments, prog_name="dataset-doctor", standalone_mode=False)
-        if interrupt.happened():  # typer makes an exit code of it
+        if interrupt.happened() or status == interrupt.INTERRUPTED:  # typer makes an exit code of it
             interrupt.leave()
         sys.stdout.flush()
         _leave(status if isinstance(status, int) else 0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dataset_doctor.errors import UsageError, did_you_mean
+from dataset_doctor.errors import UsageError, did_you_mean, needs
 from dataset_doctor.report import check_file, put
 from dataset_doctor.report.csv import cell
 from dataset_doctor.report.json import document
@@ -55,8 +55,8 @@ def pt_file(weights: ClassWeights) -> bytes:
     """
     try:
         import torch
-    except ImportError as error:
-        raise UsageError("A .pt file needs PyTorch.", "pip install 'dataset-doctor-vision[train]', or write .npy.") from error
+    except Exception as error:  # a broken installation raises what it likes
+        raise needs("A .pt file", "torch", error, "train", ", or write .npy") from error
     out = io.BytesIO()
     torch.save(torch.tensor(weights.weights, dtype=torch.float32), out)
     return out.getvalue()

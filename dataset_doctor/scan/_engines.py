@@ -23,7 +23,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from dataset_doctor.errors import DoctorError, UsageError
+from dataset_doctor.errors import DoctorError, UsageError, needs
 from dataset_doctor.scan._worker import READY, Kind, read_frame, write_frame
 
 EngineName = Literal["local", "dask"]
@@ -288,9 +288,8 @@ class Dask:
     def __init__(self, workers: int, address: str | None) -> None:
         try:
             import distributed
-        except ImportError:
-            hint = "Install it with: pip install 'dataset-doctor-vision[cluster]'"
-            raise UsageError("The engine dask needs the package distributed, which is not installed.", hint) from None
+        except ImportError as error:
+            raise needs("The engine dask", "distributed", error, "cluster") from error
         import logging
 
         library: Any = distributed

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import json
 import os
 import platform
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from dataset_doctor.dataset import Dataset
-from dataset_doctor.errors import UsageError, did_you_mean
+from dataset_doctor.errors import UsageError, did_you_mean, needs
 from dataset_doctor.findings import Recommendation, Report, listed, plain, plural
 from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.pixels import Pixels
@@ -252,11 +253,11 @@ def default_arms(task: Task, recommendations: Sequence[Recommendation]) -> list[
 def _need_torch() -> None:
     # Threads that spin while they wait make small models ten times slower where another program uses a core; read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    try:
-        import torch  # noqa: F401
-        import torchvision  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise UsageError("verify trains with PyTorch, which is not installed.", "pip install 'dataset-doctor-vision[train]'") from error
+    for package in ("torch", "torchvision"):
+        try:
+            importlib.import_module(package)
+        except Exception as error:  # a broken installation raises what it likes
+            raise needs("verify", package, error, "train") from error
 
 
 def choose_task(dataset: Dataset, task: str | None, device: str) -> tuple[str, Task, tuple[str, ...]]:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 
-from dataset_doctor.errors import UsageError, did_you_mean
+from dataset_doctor.errors import UsageError, did_you_mean, needs
 from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.verify.training import Scored, Settings, TrainingFailed, seed_of
 
@@ -136,8 +136,8 @@ def check(tune: str | None, trials: int | None) -> Method | None:
         raise UsageError(f"--trials {trials} is not usable.", f"Give a whole number from 1 to {MAX_TRIALS:,}.")
     try:
         import optuna  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise UsageError("--tune searches with Optuna, which is not installed.", "pip install 'dataset-doctor-vision[train]'") from error
+    except Exception as error:  # a broken installation raises what it likes
+        raise needs("--tune", "optuna", error, "train") from error
     return method
 
 

@@ -333,7 +333,18 @@ def test_without_torch_the_extra_is_named(things: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, "verify", str(things)], capture_output=True, text=True, check=False)
 
     assert done.returncode == 2
-    assert "pip install 'dataset-doctor-vision[train]'" in done.stderr
+    assert "verify needs PyTorch, which is not installed." in done.stderr
+    assert "pip install '.[train]'" in done.stderr
+
+
+def test_a_broken_torch_is_not_said_to_be_missing(things: Path, tmp_path: Path) -> None:
+    """Who has it installed is told what its import says."""
+    (tmp_path / "torch.py").write_text("raise OSError('libcudart.so.12: cannot open shared object file')\n")
+    code = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nfrom dataset_doctor.cli.app import main\nmain(sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", code, "verify", str(things)], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert "installed but cannot be imported: libcudart.so.12: cannot open shared object file" in done.stderr
 
 
 def test_an_interrupted_command_says_how_to_go_on(things: Path) -> None:
