@@ -6,14 +6,19 @@ import json
 import os
 import re
 import resource
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from dataset_doctor import DoctorError, read
+from dataset_doctor.formats import read_picture, unalterable
 from tests.conftest import ROOT
 
 ADDRESS_SPACE_BYTES = 2 << 30
@@ -268,3 +273,30 @@ def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path) -> None:
     assert not (tmp_path / "imported").exists(), (tmp_path / "imported").read_text()
     assert done.returncode in (0, 1), done.stderr
     assert json.loads(done.stdout)["summary"]["images"] == 41
+
+
+def test_a_small_file_that_holds_a_huge_picture_is_not_decoded(tmp_path: Path) -> None:
+    """300 megapixels: nothing is made of it, and nothing is taken from it."""
+    size = (20_000, 15_000)
+    yolo(tmp_path)
+    write(tmp_path / "images" / "train" / "b.png", bomb(*size))
+    write(tmp_path / "labels" / "train" / "b.txt", "0 .5 .5 .2 .2\n")
+    dataset = read(tmp_path)
+    row = dataset.images.file_name.tolist().index("images/train/b.png")
+
+    assert (dataset.images.file_width[row], dataset.images.file_height[row]) == size
+    assert unalterable(dataset, np.array([row])) == {row: "has more than 200 megapixels"}
+    with pytest.raises(DoctorError, match="can no longer be decoded"):
+        read_picture(tmp_path, "images/train/b.png")
+
+
+def bomb(width: int, height: int) -> bytes:
+    """Make a PNG of one colour."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    packer = zlib.compressobj(1)
+    pixels = packer.compress(bytes((1 + 3 * width) * 10)) + packer.flush()  # some rows suffice
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dataset_doctor.balance._objects import SMALLEST_PX
 from dataset_doctor.formats._files import Unreadable, read_regular
+from dataset_doctor.formats._pictures import decoded
 from dataset_doctor.geometry import Boxes
 
 COVERED = 0.25
@@ -145,7 +146,7 @@ class Surroundings:
             data = read_regular(self._root / self._names[image], _MAX_BYTES)
         except (Unreadable, OSError):
             return None
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+        picture = decoded(np.frombuffer(data, np.uint8), flags)
         if picture is None:
             return None
         size = max(round(width / shrink), 1), max(round(height / shrink), 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,15 @@ from numpy.typing import NDArray
 from dataset_doctor.dataset import Dataset, Rows
 from dataset_doctor.errors import DoctorError
 from dataset_doctor.formats._files import Progress, Unreadable, read_regular, reason, silent, suffix
+from dataset_doctor.formats._sizes import header_size
 from dataset_doctor.formats._stage import Materialize, Stage
 from dataset_doctor.recipes import Picture, Recipe, made
 
 MAX_FILE_BYTES = 256 << 20
 """Largest file that is decoded; the scan looks into no larger one either."""
+
+MAX_PIXELS = 200_000_000
+"""Largest picture that is decoded: a small file may hold one that fills the memory."""
 
 QUALITY = 95
 """Of JPEG, WebP and AVIF, of 100."""
@@ -146,7 +150,7 @@ def read_picture(root: str | os.PathLike[str], name: str) -> tuple[Picture, bool
         data = np.frombuffer(read_regular(os.path.join(root, name), MAX_FILE_BYTES), np.uint8)
     except Unreadable as error:
         raise DoctorError(f"{name} can no longer be read: {error}.", "Nothing was written.") from error
-    found = _quietly(lambda: cv2.imdecode(data, cv2.IMREAD_ANYCOLOR)) if len(data) else None
+    found = decoded(data, cv2.IMREAD_ANYCOLOR)
     if found is None:
         return _read_by_pillow(data.tobytes(), name), False
     if found.ndim == 2:
@@ -159,6 +163,8 @@ def _read_by_pillow(data: bytes, name: str) -> Picture:
 
     try:
         with Image.open(io.BytesIO(data)) as file:
+            if file.width * file.height > MAX_PIXELS:
+                raise ValueError(f"{file.width} × {file.height} pixels")
             return np.asarray(ImageOps.exif_transpose(file).convert("RGB"), np.uint8)
     except Exception as error:  # Pillow raises whatever its decoders do
         raise DoctorError(f"{name} can no longer be decoded.", "Read the dataset again; nothing was written.") from error
@@ -221,6 +227,8 @@ def unalterable(dataset: Dataset, rows: Rows, progress: Progress = silent) -> di
             reasons[row] = f"is of a kind that is not written ({suffix(name)})"
         elif min(size) <= 0:
             reasons[row] = "has no readable size"
+        elif size[0] * size[1] > MAX_PIXELS:
+            reasons[row] = f"has more than {MAX_PIXELS / 1e6:,.0f} megapixels"
         elif min(wanted) > 0 and wanted != size:
             reasons[row] = "has another size than its labels say"
         else:
@@ -244,11 +252,11 @@ def _reason(root: Path, name: str, size: tuple[int, int]) -> str:
     except Unreadable:
         return "cannot be read"
     if data[:3].tobytes() == _JPEG_MAGIC:
-        small = _quietly(lambda: cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8))
+        small = decoded(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
         return "cannot be decoded" if small is None else ""
     if end in _BY_PILLOW:
         return _reason_by_pillow(data.tobytes(), end)
-    found = _quietly(lambda: cv2.imdecode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)) if len(data) else None
+    found = decoded(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
     if found is None:
         return "cannot be decoded"
     if found.dtype != np.uint8:
@@ -272,11 +280,17 @@ def _reason_by_pillow(data: bytes, end: str) -> str:
     return "" if end not in _BY_PILLOW or _BY_PILLOW[end] in Image.SAVE else f"is of a kind that is not written ({end})"
 
 
-def _quietly(decode: Callable[[], Any]) -> Any:
-    """Decode, and take an exception of OpenCV (a picture of absurd size) for a picture that cannot be decoded."""
+def decoded(data: NDArray[np.uint8], flags: int) -> Any:
+    """Decode a picture with OpenCV; None where it cannot, or where the picture is larger than MAX_PIXELS.
+
+    Args:
+        data: The bytes of its file.
+        flags: Of `cv2.imdecode`.
+    """
     import cv2
 
     try:
-        return decode()
-    except cv2.error:
+        width, height = header_size(lambda start, length: data[start : start + length].tobytes())
+        return cv2.imdecode(data, flags) if width * height <= MAX_PIXELS else None
+    except (Unreadable, cv2.error):
         return None
