@@ -17,7 +17,7 @@ LAYERS = (
     ("statistics",),
     ("findings", "plan"),
     ("formats", "verdict"),
-    ("scan",),
+    ("scan", "relations"),
     ("checks",),
     ("balance", "split", "weights"),
     ("recommend", "gate"),

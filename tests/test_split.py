@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import re
 import time
 from pathlib import Path
@@ -13,11 +14,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dataset_doctor.checks.splits import sequence_in_several_splits, source_in_several_splits, split_leakage
+from dataset_doctor.audit import audit as run_audit
+from dataset_doctor.checks.splits import name_in_several_splits, sequence_in_several_splits, source_in_several_splits, split_leakage
 from dataset_doctor.dataset import Dataset, LabelState
 from dataset_doctor.errors import UsageError
 from dataset_doctor.findings import POLICIES, Facts
-from dataset_doctor.formats import read
+from dataset_doctor.formats import read, write
 from dataset_doctor.geometry import widths_heights
 from dataset_doctor.pixels import Duplicates
 from dataset_doctor.plan import Plan, SplitQuality
@@ -356,7 +358,7 @@ def test_quality_without_labels_is_undefined() -> None:
 PATIENTS = "classes: cat\n" + "\n".join(f"p{p}/scan_{s}.png 9x9\n  cat 0 0 9 9" for p in range(6) for s in range(3))
 
 
-@pytest.mark.parametrize("pattern", [r"^(p\d+)/", r"^p\d+", r"(?P<who>p\d+)/(scan)"])
+@pytest.mark.parametrize("pattern", [r"^(p\d+)/", r"^p\d+/", r"(?P<who>p\d+)/(scan)"])
 def test_a_pattern_keeps_together_what_it_finds(pattern: str) -> None:
     """The first group names the group of an image; without one, all that is found does."""
     dataset = drawn(PATIENTS)
@@ -368,11 +370,11 @@ def test_a_pattern_keeps_together_what_it_finds(pattern: str) -> None:
 
 
 def test_images_that_a_pattern_does_not_match_are_groups_of_their_own() -> None:
-    """They are divided one by one, and counted in a note."""
+    """They are divided one by one, as far as nothing else joins them, and counted in a note."""
     dataset = drawn(PATIENTS + "\nother.png 9x9 x4\n  cat 0 0 9 9")
     plan = split(dataset, ratios=(0.5, 0.5), group_by=r"^(p\d+)/|(none)")
 
-    assert note(plan, "pattern") == "4 images do not match the pattern and are groups of their own."
+    assert note(plan, "pattern") == "4 images do not match the pattern."
     assert len(set(part_of(plan, dataset)[18:])) == 2
 
 
@@ -388,9 +390,10 @@ def test_a_pattern_and_duplicates_go_together() -> None:
 @pytest.mark.parametrize(
     ("pattern", "says"),
     [
-        ("(unclosed", "is no pattern"),
-        ("(" * 5000 + ")" * 5000, "is no pattern"),
+        ("(unclosed", "is not a valid pattern"),
+        ("(" * 5000 + ")" * 5000, "is not a valid pattern"),
         ("zebra", "matches no image"),
+        ("^p0", "matches no image"),  # the folder is no part of the name
         (r"(scan)", "in 1 group cannot be divided"),
     ],
 )
@@ -401,7 +404,7 @@ def test_a_pattern_that_is_of_no_use_is_refused(pattern: str, says: str) -> None
 
 
 def test_a_pattern_that_takes_forever_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The search runs elsewhere and is ended after its time."""
+    """The search is ended after its time."""
     monkeypatch.setattr(_groups, "PATTERN_SECONDS", 0.5)
     dataset = drawn(f"classes: cat\n{'a' * 60}!.jpg 9x9 x3\n  cat 0 0 9 9")
     begun = time.perf_counter()
@@ -419,30 +422,190 @@ def test_names_tell_versions_of_one_picture() -> None:
         part = part_of(plan, dataset)
         assert part[0] == part[1] and part[2] == part[3]
         assert source_in_several_splits(plan.apply(dataset), Facts(statistics(dataset), POLICIES["none"])) is None
-    assert note(plan, "names") == "4 images stay with others because their names say that they are of one picture."
+    assert note(plan, "names") == "4 images in 2 groups stay together because their names say that they are of one picture."
 
 
 def test_without_image_files_only_names_tell() -> None:
     """What was not looked for is said."""
     plan = split(drawn("classes: cat\na.jpg 9x9 missing x5\n  cat 0 0 9 9"), ratios=(0.6, 0.4))
 
-    assert note(plan, "near-duplicates").startswith("No image file is at hand")
+    assert note(plan, "near-duplicates").startswith("No image files were found")
 
 
-def test_videos_are_proposed_with_a_pattern_that_keeps_them_whole() -> None:
-    """The note names the evidence, and following it silences the check for sequences."""
+def leaks_by_name(plan: Plan, dataset: Dataset) -> list[str]:
+    """Name the checks of leakage by names that flag what a plan gives."""
+    facts = Facts(statistics(dataset), POLICIES["none"])
+    checks = (source_in_several_splits, sequence_in_several_splits, name_in_several_splits)
+    return [check.__name__ for check in checks if check(plan.apply(dataset), facts) is not None]
+
+
+def test_videos_stay_whole() -> None:
+    """By their names, with whatever else is asked for; and the note names them."""
     frames = [f"cam{c}_frame_{f:03}.jpg 9x9\n  cat 0 0 9 9" for c in range(4) for f in range(5)]
     dataset = drawn("classes: cat\n" + "\n".join(frames))
+    for group_by in ("near-duplicates", "^cam[01]"):
+        plan = split(dataset, ratios=(0.5, 0.5), group_by=group_by, duplicates=same(n=20))
+        assert not leaks_by_name(plan, dataset)
     plan = split(dataset, ratios=(0.5, 0.5), duplicates=same(n=20))
-    text = note(plan, "videos")
-    assert text.startswith("20 images look like frames of 4 videos by their names (cam0_frame…, cam1_frame…, cam2_frame…).")
+    assert sizes(plan) == [10, 10]
+    assert note(plan, "video") == "20 images of 4 videos by their names (cam0_frame…, cam1_frame…, cam2_frame…) stay together."
 
+
+def test_a_video_that_no_split_can_hold_is_cut_where_least_is_lost() -> None:
+    """Into as many pieces as there are splits, between frames that nothing else joins, and that is said."""
+    dataset = drawn("classes: cat\n" + "\n".join(f"frame_{f:03}.jpg 9x9\n  cat 0 0 9 9" for f in range(100)))
+    plan = split(dataset, duplicates=same((78, 79, 80, 81, 82), n=100))
+
+    part = part_of(plan, dataset)
+    assert sum(one != other for one, other in itertools.pairwise(part)) == 2
+    assert len(set(part[78:83])) == 1 and sizes(plan) in ([78, 12, 10], [83, 7, 10], [78, 10, 12], [83, 10, 7])
+    assert "is more than one split can hold" in note(plan, "is cut into 3 pieces")
+
+
+def test_without_grouping_its_cost_is_said() -> None:
+    """What the names tell is counted, and that nothing else was looked for."""
+    lines = [f"{stem}.jpg 9x9\n  cat 0 0 9 9" for stem in ("IMG_7031_jpg.rf.aa", "IMG_7031_jpg.rf.bb", "x", "y", "z")]
+    dataset = drawn("classes: cat\n" + "\n".join(lines))
+
+    assert note(split(dataset, ratios=(0.5, 0.5), group_by="none"), "Grouping is off").startswith(
+        "Grouping is off: 2 images belong together with others by their names; near-duplicates were not looked for."
+    )
+
+
+OF_ONE_PICTURE = {
+    ("000000123456_jpg.rf.1a", "000000123456_jpg.rf.2b"): "ERROR",
+    ("pexels-heyho-7534571_jpg.rf.1a", "pexels-heyho-7534571_jpg.rf.2b"): "ERROR",
+    ("3f2504e0-4f89-41d3-9a0c-0305e82c3301_png.rf.1a", "3f2504e0-4f89-41d3-9a0c-0305e82c3301_png.rf.2b"): "ERROR",
+    ("20210304_123456_jpg.rf.1a", "20210304_123456_jpg.rf.2b"): "ERROR",
+    ("video1_mp4-0231_lane_jpg.rf.1a", "video1_mp4-0231_lane_jpg.rf.2b"): "ERROR",
+    ("IMG_2301_jpg.rf.1a", "IMG_2301_jpg.rf.2b"): "WARNING",
+    ("cat_12_jpg.rf.1a", "cat_12_jpg.rf.2b"): "WARNING",
+    ("scan0815", "scan0815_flip"): "ERROR",
+    ("scan0815", "scan0815 - Copy (2)"): "ERROR",
+    ("P0001__1__0___512", "P0001__1__512___512"): "ERROR",
+    ("7", "7_flip"): "WARNING",
+}  # fmt: skip
+OF_SEVERAL = [
+    ("-_-_jpg.rf.1a", "-_-_jpg.rf.2b"),
+    ("__jpg.rf.1a", "__jpg.rf.2b"),
+    ("image_0012_jpg.rf.1a", "image_0012_jpg.rf.2b"),
+    ("1_jpg.rf.1a", "1_jpg.rf.2b"),
+    ("images--3-_jpg.rf.1a", "images--3-_jpg.rf.2b"),
+    ("download-12-_jpg.rf.1a", "download-12-_jpg.rf.2b"),
+    ("frame_0001_jpg.rf.1a", "frame_0001_jpg.rf.2b"),
+    ("photo_jpg.rf.1a", "photo_jpg.rf.2b"),
+    ("IMG_2301", "IMG_2302"),
+    ("image (1)", "image (2)"),
+    ("a1b2c3d4", "a1b2c3d5"),
+    ("park-12-aug-2021", "park-12-sep-2021", "park-13-aug-2021"),
+    ("dog_1", "dog_2", "dog_3"),
+    ("img_000000000139", "img_000000000285", "img_000000000632"),
+    ("cam_20010", "cam_931", "cam_48201", "cam_7", "cam_99120", "cam_512"),
+    ("street_rot", "street_flip"),
+    ("2020-01-01", "2020-01-02", "2020-01-03"),
+    ("--1", "--2", "--3"),
+]  # fmt: skip
+
+
+def in_two_splits(names: tuple[str, ...]) -> Dataset:
+    folders = list(itertools.islice(itertools.cycle(("train", "val")), len(names)))
+    lines = [f"{row}.jpg 9x9 {folder}\n  cat 0 0 9 9" for row, folder in enumerate(folders)]
+    dataset = drawn("classes: cat\n" + "\n".join(lines))
+    paths = np.array([f"{folder}/{name}.jpg" for name, folder in zip(names, folders, strict=True)], object)
+    return dataclasses.replace(dataset, images=dataclasses.replace(dataset.images, file_name=paths))
+
+
+@pytest.mark.parametrize("names", OF_ONE_PICTURE)
+def test_names_that_tell_of_one_picture(names: tuple[str, ...]) -> None:
+    """An error where the name is surely that of one picture, else a warning."""
+    dataset = in_two_splits(names)
+
+    found = source_in_several_splits(dataset, Facts(statistics(dataset), POLICIES["none"]))
+
+    assert found is not None and found.severity is not None and found.severity.name == OF_ONE_PICTURE[names]
+
+
+@pytest.mark.parametrize("names", OF_SEVERAL)
+def test_names_that_many_pictures_have_are_no_evidence(names: tuple[str, ...]) -> None:
+    """Counters, words that say nothing and dates join nothing."""
+    dataset = in_two_splits(names)
     facts = Facts(statistics(dataset), POLICIES["none"])
-    assert sequence_in_several_splits(plan.apply(dataset), facts) is not None
-    pattern = text.partition("'")[2].rpartition("'")[0]
-    kept = split(dataset, ratios=(0.5, 0.5), group_by=pattern)
-    assert sizes(kept) == [10, 10]
-    assert sequence_in_several_splits(kept.apply(dataset), facts) is None
+
+    assert source_in_several_splits(dataset, facts) is None
+    assert sequence_in_several_splits(dataset, facts) is None
+
+
+STEMS = st.sampled_from(
+    [
+        "{n}",
+        "IMG_{n:04}",
+        "frame_{n:04}",
+        "cam1_{n:03}",
+        "video{n}_f7",
+        "photo-of-a-street-{n}",
+        "img ({n})",
+        "-_-",
+        "{n:012}",
+        "clip_2_{n}",
+    ]
+)
+ENDS = st.sampled_from(["", "", "_flip", "_rot90", "_jpg.rf.{h}", "_aug_{n}", "__1__0___{n}", " - Copy"])
+FOLDERS = st.sampled_from(["", "train/", "valid/images/", "cam1/", "cam2/raw/", "a/"])
+
+
+@st.composite
+def related(draw: st.DrawFn) -> list[tuple[str, int, int]]:
+    """Draw images: a path, the number of a picture, and how much brighter it is there."""
+    images: dict[str, tuple[int, int]] = {}
+    for number in range(draw(st.integers(12, 30))):
+        stem, end = draw(STEMS), draw(ENDS)
+        n = draw(st.integers(1, 12))
+        name = (draw(FOLDERS) + stem + end).format(n=n, h=f"{number:x}")
+        picture = number if draw(st.integers(0, 3)) else draw(st.integers(0, number))
+        images.setdefault(f"{name}.png", (picture, draw(st.sampled_from([0, 0, 12]))))
+    return [(name, *what) for name, what in images.items()]
+
+
+def write_coco(root: Path, images: list[tuple[str, int, int]]) -> None:
+    """Write a COCO dataset whose images are blurred noise, one for each number."""
+    from PIL import Image
+
+    for name, picture, brighter in images:
+        small = np.random.default_rng(picture).integers(30, 220, (6, 6, 3)).astype(np.uint8)
+        large = np.asarray(Image.fromarray(small).resize((64, 64), Image.Resampling.BICUBIC)).astype(int) + brighter
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(large.clip(0, 255).astype(np.uint8)).save(root / name)
+    records = [{"id": row, "file_name": name, "width": 64, "height": 64} for row, (name, _, _) in enumerate(images)]
+    boxes = [
+        {"id": row, "image_id": row, "category_id": row % 2, "bbox": [1, 1, 20, 20], "area": 400, "iscrowd": 0}
+        for row in range(len(images))
+    ]
+    classes = [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]
+    (root / "labels.json").write_text(json.dumps({"images": records, "annotations": boxes, "categories": classes}))
+
+
+@settings(max_examples=10, deadline=None)
+@given(images=related(), target=st.sampled_from(["coco", "yolo", "voc"]), ratios=st.sampled_from(RATIOS[:2]))
+def test_after_a_split_no_check_of_leakage_flags_anything(
+    tmp_path_factory: pytest.TempPathFactory, images: list[tuple[str, int, int]], target: str, ratios: tuple[float, ...]
+) -> None:
+    """Whatever names and copies there are; only the cut of a video that no split can hold remains, and is said."""
+    folder = tmp_path_factory.mktemp("related")
+    write_coco(folder / "in", images)
+    dataset = read(folder / "in")
+    try:
+        plan = split(dataset, ratios=ratios)
+    except UsageError as error:
+        assume("cannot be divided" not in error.message)
+        raise
+    write(plan.apply(dataset), folder / "out", target)
+
+    result = read(folder / "out")
+    pixels = scan(result)
+    same_pictures = find_duplicates(result, pixels, thumbnails=thumbnails(result, pixels))
+    found = {f.code for f in run_audit(result, pixels=pixels, duplicates=same_pictures).findings}
+    was_cut = any("is cut into" in text for text in plan.notes)
+    assert found & {"DD301", "DD303", "DD310", "DD311", "DD312"} <= ({"DD310"} if was_cut else set())
 
 
 def test_rows_that_repeat_one_picture_stay_together() -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
-import re
 from collections import defaultdict
-from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +14,7 @@ from dataset_doctor.checks._groups import groups_found, picture_groups, with_fir
 from dataset_doctor.checks._problems import reported
 from dataset_doctor.dataset import Dataset, Place, Rows
 from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.relations import Labels, same_names, sources, stems_of, videos, without_export
 from dataset_doctor.statistics import RARE_IMAGES, statistics
 
 EVALUATED = ("val", "test")
@@ -170,65 +169,23 @@ def _p_of_independence(a: NDArray[np.float64], n: float, b: NDArray[np.float64],
 
 # Copies of one source -----------------------------------------------------------------------------------------------
 
-_DERIVED = re.compile(
-    r"(?:__[\d.]+__\d+_{2,3}\d+"  # a tile as DOTA's tools name it: scale and corner
-    r"|[-_ ](?:tile|patch|aug(?:mented)?|[hv]?flip(?:ped)?|mirror(?:ed)?|rot(?:ated?)?|blur(?:red)?|noisy?|noise|copy|dup)"
-    r"[-_]?\d*(?:[-_]\d+)?)$",
-    re.IGNORECASE,
-)
-_DERIVED_HINTS = ("__", "tile", "patch", "aug", "flip", "mirror", "rot", "blur", "nois", "copy", "dup")
-_EXPORTED_SUFFIX = re.compile(r"_(?:jpe?g|png|bmp|webp|tiff?)$", re.IGNORECASE)
-PLAIN_NUMBER = re.compile(r"[^\W\d]{0,20}[-_ ]?\(?\d{0,16}\)?")
-GENERIC = re.compile(r"[^\W\d]{0,20}[-_ ]?\(?\d{0,3}\)?")
-_VIDEO_WORD = re.compile(r"(?:^|[^a-z])(?:(frames?|frm)|video|vid|clip|movie|mov|mp4|avi|seq|sequence|cam|camera)(?![a-z])")
-_VIDEO_HINTS = ("frame", "frm", "vid", "clip", "mov", "mp4", "avi", "seq", "cam")
-_NUMBER_AT_END = re.compile(r"[-_ .]?(\d{1,9})$")
+
+def _spanning(dataset: Dataset, label: Labels) -> list[list[int]]:
+    """Give the groups of images that belong together and lie in different splits; images that no list names lie in none yet."""
+    rows = np.flatnonzero((label >= 0) & _member(dataset).any(axis=1))
+    if len(rows) < 2:
+        return []
+    order = np.argsort(label[rows], kind="stable")
+    rows = rows[order]
+    splits = [bytes(row) for row in _member(dataset)]
+    groups = np.split(rows, np.flatnonzero(np.diff(label[rows])) + 1)
+    spanning = [group.tolist() for group in groups if len({splits[row] for row in group.tolist()}) > 1]
+    return sorted(spanning, key=lambda group: group[0])
 
 
-def image_stems(dataset: Dataset) -> list[str]:
-    """Give the file name of each image without folder and suffix."""
-    return [name.rpartition("/")[2].rpartition(".")[0] for name in dataset.images.file_name.tolist()]
-
-
-def _mentions(stems: list[str], hints: tuple[str, ...]) -> bool:
-    """Tell whether any name holds any of the words, which one search through all of them says fastest."""
-    text = "\n".join(stems).lower()
-    return any(hint in text for hint in hints)
-
-
-def _spanning(dataset: Dataset, groups: Iterable[list[int]]) -> list[list[int]]:
-    """Keep the groups of images that lie in different splits."""
-    several = [rows for rows in groups if len(rows) > 1]
-    splits = [bytes(row) for row in dataset.images.in_split] if several else []
-    return [rows for rows in several if len({splits[row] for row in rows}) > 1]
-
-
-def _without_export(stem: str) -> str:
-    """Take off what Roboflow adds to a name: `.rf.` with a hash, and the old suffix.
-
-    >>> _without_export("IMG_7_jpg.rf.0a1b2c3d4e"), _without_export("IMG_7")
-    ('IMG_7', 'IMG_7')
-    """
-    before, mark, _ = stem.rpartition(".rf.")
-    return _EXPORTED_SUFFIX.sub("", before) if mark else stem
-
-
-def sources_by_name(stems: list[str]) -> list[str]:
-    """Give for each stem that of the picture it was made from, as its name tells; the list itself where none was made from another.
-
-    >>> sources_by_name(["IMG_7_flip", "IMG_7_jpg.rf.0a1b2c3d4e", "crop_flip"])
-    ['IMG_7', 'IMG_7', 'crop_flip']
-    """
-    bare = [_without_export(stem) for stem in stems] if _mentions(stems, (".rf.",)) else stems
-    if _mentions(bare, _DERIVED_HINTS):
-        for row, stem in enumerate(bare):
-            found = _DERIVED.search(stem)
-            # Of a name without a number, such as crop_flip, nothing tells which picture it is.
-            if found and any(c.isdigit() for c in stem[: found.start()]):
-                if bare is stems:
-                    bare = stems.copy()
-                bare[row] = stem[: found.start()]
-    return bare
+def _member(dataset: Dataset) -> NDArray[np.bool_]:
+    """Tell of which splits an image is: `unassigned` is none; nobody trains or measures on it yet."""
+    return dataset.images.in_split[:, [name != "unassigned" for name in dataset.splits]]
 
 
 def source_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
@@ -239,26 +196,21 @@ def source_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
     **Usual cause.** Augmenting first and splitting then. Roboflow names each version `name.rf.hash`; others add `_flip`, `_aug1` or the
     place of a tile.
 
-    **What to do.** Split the sources, then augment the training split only.
+    **What to do.** Split the sources, then augment the training split only. `dataset-doctor split` keeps copies of one source together.
+
+    An error where the name is surely that of one picture (`000000123456`); a warning where other pictures may have it too (`IMG_2301`).
+    Names that say nothing, such as `image_1`, are not compared.
     """
     if len(dataset.splits) < 2:
         return None
-    stems = image_stems(dataset)
-    bare = sources_by_name(stems)
-    if bare is stems:
-        return None
-    groups: dict[str, list[int]] = defaultdict(list)
-    for row, source in enumerate(bare):
-        groups[source].append(row)
-    spanning = [group for group in _spanning(dataset, groups.values()) if any(bare[row] != stems[row] for row in group)]
+    found = sources(dataset)
+    spanning = _spanning(dataset, found.label)
     if not spanning:
         return None
     rows = np.array(sorted(row for group in spanning for row in group), np.intp)
-    # 1.jpg or image.jpg may be many pictures; a longer name is one.
-    sure = any(not GENERIC.fullmatch(bare[group[0]]) for group in spanning)
     n = len(spanning)
     message = f"{plural(n, 'source picture has', 'source pictures have')} copies in several splits ({plural(len(rows), 'image')})"
-    return Found(n, message, images=rows, severity=Severity.ERROR if sure else Severity.WARNING)
+    return Found(n, message, images=rows, severity=Severity.ERROR if found.is_sure[rows].any() else Severity.WARNING)
 
 
 def name_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
@@ -270,39 +222,12 @@ def name_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Look at two of them side by side.
     """
-    stems = image_stems(dataset) if len(dataset.splits) > 1 else []
-    if len(set(stems)) == len(stems):
-        return None
-    groups: dict[str, list[int]] = defaultdict(list)
-    for row, stem in enumerate(stems):
-        groups[stem].append(row)
-    spanning = _spanning(dataset, [rows for stem, rows in groups.items() if not PLAIN_NUMBER.fullmatch(stem)])
+    spanning = _spanning(dataset, same_names(dataset)) if len(dataset.splits) > 1 else []
     if not spanning:
         return None
     rows = np.array(sorted(row for group in spanning for row in group), np.intp)
     message = f"{plural(len(spanning), 'image name is', 'image names are')} in more than one split"
     return Found(len(spanning), message, images=rows)
-
-
-def videos_by_name(stems: list[str]) -> dict[str, NDArray[np.int64]]:
-    """Give the images that look like frames of videos: for what their names begin with, number and row of each (n, 2), in order.
-
-    >>> {name: frames.tolist() for name, frames in videos_by_name(["cam1_2", "cam1_1", "cam1_3", "dog_1"]).items()}
-    {'cam1': [[1, 1], [2, 0], [3, 2]]}
-    """
-    frames: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    if _mentions(stems, _VIDEO_HINTS):
-        for row, stem in enumerate(stems):
-            bare = _without_export(stem)
-            if number := _NUMBER_AT_END.search(bare):
-                frames[bare[: number.start()]].append((int(number[1]), row))
-    videos = {}
-    for name, members in frames.items():
-        word = _VIDEO_WORD.search(name.lower())
-        # frame_7 is a frame; clip_7 may be the seventh clip, so that clip needs a number of its own.
-        if len(members) >= 3 and word is not None and (word[1] or any(c.isdigit() for c in name)):
-            videos[name] = np.array(sorted(members), np.int64)
-    return videos
 
 
 def sequence_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
@@ -312,25 +237,30 @@ def sequence_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
 
     **Usual cause.** Splitting frames at random instead of videos.
 
-    **What to do.** Put whole videos into one split (`dataset-doctor split --group-by`).
+    **What to do.** `dataset-doctor split` keeps whole videos in one split.
+
+    Told by names that speak of a video and end in numbers that follow one another, and by sizes that are alike.
     """
-    stems = image_stems(dataset) if len(dataset.splits) > 1 else []
-    split_of = dataset.images.in_split.argmax(axis=1)
-    videos: list[NDArray[np.intp]] = []
+    member = _member(dataset)
+    split_of = np.where(member.any(axis=1), member.argmax(axis=1), -1) if member.size else np.full(dataset.n_images, -1)
+    crossing_frames: list[NDArray[np.intp]] = []
     crossings = 0
-    for at in videos_by_name(stems).values():
-        gap = np.diff(at[:, 0])
-        crossing = np.flatnonzero((split_of[at[1:, 1]] != split_of[at[:-1, 1]]) & (gap <= max(1.0, float(np.median(gap)))))
+    for video in videos(dataset) if len(dataset.splits) > 1 else []:
+        rows, numbers = (column[split_of[video.rows] >= 0] for column in (video.rows, video.numbers))
+        if len(rows) < 2:
+            continue
+        gap = np.diff(numbers)
+        crossing = np.flatnonzero((split_of[rows[1:]] != split_of[rows[:-1]]) & (gap <= max(1.0, float(np.median(gap)))))
         if len(crossing):
             crossings = max(crossings, len(crossing))
-            videos.append(at[np.unique(np.concatenate([crossing, crossing + 1])), 1].astype(np.intp))
-    if not videos:
+            crossing_frames.append(rows[np.unique(np.concatenate([crossing, crossing + 1]))])
+    if not crossing_frames:
         return None
-    rows = np.sort(np.concatenate(videos))
-    message = f"{plural(len(videos), 'video has', 'videos have')} neighbouring frames in different splits ({plural(len(rows), 'image')})"
+    rows, n = np.sort(np.concatenate(crossing_frames)), len(crossing_frames)
+    message = f"{plural(n, 'video has', 'videos have')} neighbouring frames in different splits ({plural(len(rows), 'image')})"
     # One crossing is a video that was cut in two; more mean frames dealt out one by one.
     severity = Severity.WARNING if crossings > 2 else Severity.INFO
-    return Found(len(videos), message, images=rows, severity=severity)
+    return Found(n, message, images=rows, severity=severity)
 
 
 # Sizes of the splits ------------------------------------------------------------------------------------------------
@@ -477,7 +407,7 @@ def split_leakage(dataset: Dataset, facts: Facts) -> Found | None:
         return None
     duplicates = facts.duplicates
     # Images that no list names belong to no split; they cannot leak before someone uses them.
-    member = dataset.images.in_split[:, [name != "unassigned" for name in dataset.splits]]
+    member = _member(dataset)
     groups: list[Rows] = []
     partners: list[Rows] = []
     for every in picture_groups(dataset, duplicates.near_group):
@@ -516,13 +446,12 @@ def copies_of_one_source(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Keep the copies of one source in one split. To augment while training, export without.
     """
-    stems = image_stems(dataset)
-    if not _mentions(stems, (".rf.",)):
-        return None
+    stems = stems_of(dataset.images.file_name.tolist())
     groups: dict[tuple[str, bytes], list[int]] = defaultdict(list)
     stated = dataset.images.is_repeat.tolist()
     for row, (stem, split) in enumerate(zip(stems, map(bytes, dataset.images.in_split), strict=True)):
-        if (source := _without_export(stem)) != stem and not stated[row]:
+        source = without_export(stem)
+        if source != stem and any(c.isalnum() for c in source) and not stated[row]:
             groups[source, split].append(row)
     several = [rows for rows in groups.values() if len(rows) > 1]
     if not several:

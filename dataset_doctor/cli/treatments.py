@@ -160,7 +160,11 @@ def split(
     ratios: Annotated[str, typer.Option("--ratios", metavar="A/B/C", help="Shares of train, val and test.")] = "80/10/10",
     group_by: Annotated[
         str,
-        typer.Option("--group-by", metavar="WHAT", help="What stays together: near-duplicates, what a REGEX finds in the path, or none."),
+        typer.Option(
+            "--group-by",
+            metavar="WHAT",
+            help="What stays together: near-duplicates (all that leaks), a REGEX that adds what it finds in the file's name, or none.",
+        ),
     ] = "near-duplicates",
     freeze: Annotated[
         list[str], typer.Option("--freeze", metavar="NAME", help="Leave this split as it is. May be repeated.", show_default=False)
@@ -180,12 +184,14 @@ def split(
 ) -> None:
     """Write a copy of a dataset divided anew into train, val and test, with the classes alike in each.
 
-    Pictures that are the same or nearly the same stay in one split. The dataset itself is never changed.
+    What a check for leakage can see stays in one split: near-duplicates, copies of one source, frames of one video.
+
+    The dataset itself is never changed.
 
     Example: dataset-doctor split my_dataset divided --ratios 80/20
     """  # fmt: skip
     from dataset_doctor.cli.progress import ProgressBar
-    from dataset_doctor.split import parse_ratios
+    from dataset_doctor.split import IS_OFF, parse_ratios
     from dataset_doctor.split import split as plan_split
 
     shares = parse_ratios(ratios)
@@ -194,6 +200,9 @@ def split(
         columns = _read(dataset, out, format, images, classes, force, progress)
         left_out = _left_out(columns, to, allow_errors)
         plan = plan_split(columns, ratios=shares, group_by=group_by, freeze=frozen, seed=seed, left_out=left_out, progress=progress)
+        for text in plan.notes:
+            if text.startswith(IS_OFF):
+                say(text)
         _finish(columns, plan, dataset, out, to, materialize, force, dry_run, json, progress)
 
 

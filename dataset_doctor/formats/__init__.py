@@ -19,6 +19,7 @@ from dataset_doctor.formats._manifest import stated, with_stated
 from dataset_doctor.formats._outlines import read_outlines
 from dataset_doctor.formats._pictures import read_picture, unalterable
 from dataset_doctor.formats._stage import Materialize, Stage, check_place
+from dataset_doctor.formats._targets import canonical_names as flat_names_of
 from dataset_doctor.formats._writing import Written, disk_bytes, write
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "check_place",
     "disk_bytes",
     "fingerprint",
+    "flat_names_of",
     "left_out",
     "losses",
     "read",

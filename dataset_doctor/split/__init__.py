@@ -26,14 +26,17 @@ from dataset_doctor.geometry import widths_heights
 from dataset_doctor.pixels import Duplicates
 from dataset_doctor.plan import Plan, SplitQuality, make_plan
 from dataset_doctor.split._compared import iterative_stratification, quality, random_parts
-from dataset_doctor.split._groups import NEAR_DUPLICATES, group_images
+from dataset_doctor.split._groups import IS_OFF, NEAR_DUPLICATES, group_images
 from dataset_doctor.split._stratify import Parts, shares, stratify
 from dataset_doctor.statistics import LARGE_AREA_PX2, SMALL_AREA_PX2
 
 if TYPE_CHECKING:
     from scipy import sparse
 
-__all__ = ["Division", "divide", "parse_ratios", "split"]
+__all__ = ["IS_OFF", "Division", "divide", "parse_ratios", "split"]
+
+SIZE_TOLERANCE = 0.01
+"""Share of the images by which a split may miss its size before a note says so."""
 
 USUAL_NAMES = ("train", "val", "test")
 RATIOS_HINT = "Write them as 80/10/10 or 0.8,0.1,0.1."
@@ -92,10 +95,11 @@ def split(
         dataset: What to divide. Splits that it has are given up, except those to freeze.
         ratios: What share of the images each split is to have; they sum to 1 or 100.
         names: Names of the splits; train, val and test by default.
-        group_by: Which images stay together. "near-duplicates": the clusters of the leakage check, and images that by their names are
-            made from one picture. A regular expression: images in whose paths it finds the same (its first group, if it has one), and
-            what `duplicates` joins. "none": only rows of one file and of one picture, which stay together in any case.
-        duplicates: What `find_duplicates` gave; for near-duplicates the image files are looked into where it is None.
+        group_by: Which images stay together. "near-duplicates": all that a leakage check can see, which is near-duplicates, identical
+            files, and by their names images made from one picture and frames of one video. A regular expression adds the images in whose
+            names it finds the same (its first group, if it has one); it sees the file's own name or, if it holds a `/`, the path without
+            split folders. "none": only rows of one file and of one picture, which stay together in any case.
+        duplicates: What `find_duplicates` gave; the image files are looked into where it is None, unless `group_by` is "none".
         seed: Of everything that is left to chance.
         freeze: Splits of the dataset that stay as they are; only the rest is divided. What is in a group with a frozen image is left out.
         left_out: Annotation rows that the result does not hold although their image stays; they do not count.
@@ -149,11 +153,11 @@ def divide(
     split_names = tuple(canonical_split(name) for name in written)
     if names is None:
         written = tuple(spelling.get(name, name) for name in split_names)
-    group, group_notes = group_images(dataset, group_by, duplicates, progress)
+    group, group_notes = group_images(dataset, group_by, duplicates, wanted, progress)
     frozen = dataset.images.in_split[:, [dataset.splits.index(name) for name in frozen_names]]
     rows = np.flatnonzero(~np.isin(group, group[frozen.any(axis=1)]))
     group = np.unique(group[rows], return_inverse=True)[1].ravel()
-    _check_enough(len(rows), int(group.max(initial=-1)) + 1, len(split_names), frozen_names)
+    _check_enough(len(rows), np.bincount(group, minlength=1), len(split_names), frozen_names)
     counted = _counted(dataset, rows, left_out)
     held = counted.counts()
     part, lacks = _divided(counted, held, group, wanted, seed)
@@ -176,6 +180,7 @@ def divide(
         notes=(
             *_split_notes(dataset, frozen_names, dataset.n_images - len(kept)),
             *group_notes,
+            *_size_notes(group, part, wanted, split_names),
             *_class_notes(counted.class_names, held, group, part, lacks, split_names),
         ),
     )
@@ -214,17 +219,18 @@ def _checked_names(
     return tuple(names[row] for row in free_rows), left / left.sum()
 
 
-def _check_enough(n_images: int, n_groups: int, n_splits: int, frozen: Sequence[str]) -> None:
-    """Raise UsageError where a split would be empty."""
+def _check_enough(n_images: int, sizes: NDArray[np.intp], n_splits: int, frozen: Sequence[str]) -> None:
+    """Raise UsageError where a split would be empty; `sizes` are those of the groups."""
     if n_images < n_splits:
         outside = f" outside {', '.join(frozen)}" if frozen else ""
         raise UsageError(
             f"{plural(n_images, 'image')}{outside} cannot be divided into {plural(n_splits, 'split')}.", "Ask for fewer splits."
         )
-    if n_groups < n_splits:
+    if len(sizes) < n_splits:
         raise UsageError(
-            f"{plural(n_images, 'image')} in {plural(n_groups, 'group')} cannot be divided into {plural(n_splits, 'split')}.",
-            "Ask for fewer splits, or group the images in another way (--group-by).",
+            f"{plural(n_images, 'image')} in {plural(len(sizes), 'group')} cannot be divided into {plural(n_splits, 'split')}.",
+            f"Images that show one picture or one video stay together, {sizes.max():,} in the largest group. Ask for fewer splits, or let"
+            " them leak: --group-by none.",
         )
 
 
@@ -294,6 +300,17 @@ def _split_notes(dataset: Dataset, frozen: Sequence[str], n_dropped: int) -> lis
     if given_up:
         notes.append(f"The images of {', '.join(given_up)} are divided anew; --freeze keeps a split as it is.")
     return notes
+
+
+def _size_notes(group: NDArray[np.intp], part: Parts, ratios: NDArray[np.float64], names: Sequence[str]) -> list[str]:
+    """Say where groups are too large for the sizes that were asked for."""
+    n = len(part)
+    wanted, got = shares(n, ratios), np.bincount(part, minlength=len(ratios))
+    if np.abs(got - wanted).max() <= max(1, SIZE_TOLERANCE * n):
+        return []
+    held = ", ".join(f"{name} {size:,} instead of {share:,}" for name, size, share in zip(names, got, wanted, strict=True))
+    largest = int(np.bincount(group).max())
+    return [f"Sizes are not as asked for, because {largest:,} images in one group stay together: {held}."]
 
 
 def _class_notes(

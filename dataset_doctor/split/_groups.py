@@ -1,22 +1,26 @@
-"""Which images stay together: rows of one file or one picture, near-duplicates, sources by name, and what a pattern of the user's says."""
+"""Which images stay together: all that a leakage check can see (`relations`, near-duplicates), and what a pattern of the user's adds."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Sequence
+import re
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.checks.splits import PLAIN_NUMBER, image_stems, sources_by_name, videos_by_name
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
 from dataset_doctor.findings import plural
-from dataset_doctor.formats._files import Progress
+from dataset_doctor.formats import flat_names_of
+from dataset_doctor.formats._files import Progress, is_split_name
 from dataset_doctor.pixels import Duplicates
+from dataset_doctor.relations import Labels, Video, same_names, sources, videos
 
 NEAR_DUPLICATES, NONE = "near-duplicates", "none"
 
@@ -25,28 +29,21 @@ PATTERN_SECONDS, PATTERN_SECONDS_AN_IMAGE = 5.0, 2e-5
 
 VIDEOS_NAMED = 3
 
-_PROGRAM = """
-import json, re, sys
-pattern, names = json.load(sys.stdin)
-try:
-    search = re.compile(pattern).search
-    group = 1 if re.compile(pattern).groups else 0
-except (re.error, RecursionError, OverflowError) as error:
-    json.dump(str(error) or "too deep", sys.stdout)
-else:
-    json.dump([found and found[group] for found in map(search, names)], sys.stdout)
-"""
+IS_OFF = "Grouping is off: "
+"""What the note begins with that says what it costs."""
 
 
 def group_images(
-    dataset: Dataset, group_by: str, duplicates: Duplicates | None, progress: Progress
+    dataset: Dataset, group_by: str, duplicates: Duplicates | None, ratios: NDArray[np.float64], progress: Progress
 ) -> tuple[NDArray[np.intp], tuple[str, ...]]:
     """Give the number of each image's group, numbered from 0 without gaps, and notes for a reader.
 
     Args:
         dataset: The dataset.
-        group_by: "near-duplicates", "none", or a pattern of which the first group (or all that it finds) names an image's group.
-        duplicates: What the leakage check joins. None: for near-duplicates, the image files are looked into here.
+        group_by: "near-duplicates" for all that a leakage check can see; a pattern that adds to this, of which the first group (or all that
+            it finds) names an image's group; or "none" for nothing but the rows of one file or one picture.
+        duplicates: What the leakage check joins. None: the image files are looked into here.
+        ratios: The shares of the splits; a video that is larger than the largest of them is cut.
         progress: Called as the files are looked into.
 
     Raises:
@@ -54,36 +51,35 @@ def group_images(
     """
     files: dict[str, int] = {}
     of_file = np.array([files.setdefault(name, len(files)) for name in dataset.images.file_name.tolist()], np.intp)
-    labels: list[NDArray[np.intp]] = [dataset.images.picture.astype(np.intp), of_file]
+    same: list[Labels] = [dataset.images.picture.astype(np.intp), of_file]
+    if group_by == NONE:
+        return _joined(same), (_cost(dataset, same, duplicates),)
     notes: list[str] = []
-    if group_by == NEAR_DUPLICATES:
-        if duplicates is None:
-            duplicates = _looked_for(dataset, progress)
-        names, together = _named_alike(dataset)
-        labels.append(names)
-        if duplicates is None:
-            notes.append(
-                "No image file is at hand, so near-duplicates could not be looked for; only names tell which images stay together."
-            )
-        if together:
-            verb = "stays with another" if together == 1 else "stay with others"
-            notes.append(f"{plural(together, 'image')} {verb} because their names say that they are of one picture.")
-    elif group_by != NONE:
-        key, without = _by_pattern(dataset, group_by)
-        labels.append(key)
-        if without:
-            verb = "does not match the pattern and is a group of its own" if without == 1 else (
-                "do not match the pattern and are groups of their own"
-            )  # fmt: skip
-            notes.append(f"{plural(without, 'image')} {verb}.")
-    if duplicates is not None and group_by != NONE:
-        labels.append(duplicates.near_group.astype(np.intp))
-    if group_by in (NEAR_DUPLICATES, NONE):
-        notes += _videos(dataset)
-    return _joined(labels), tuple(notes)
+    if group_by != NEAR_DUPLICATES:
+        key, note = _by_pattern(dataset, group_by)
+        same.append(key)
+        notes += note
+    if duplicates is None:
+        duplicates = _looked_for(dataset, progress)
+    if duplicates is None:
+        notes.append("No image files were found, so near-duplicates could not be looked for; only names tell which images stay together.")
+    else:
+        same.append(duplicates.near_group.astype(np.intp))
+        notes += _together(dataset, same[-1], "they are nearly the same picture or the same")
+    by_name = _named_alike(dataset)
+    same += by_name
+    notes += _together(dataset, _joined(by_name), "their names say that they are of one picture")
+    found = _videos(dataset)
+    pieces, cut = _in_pieces(found, same, ratios)
+    if found:
+        shown = ", ".join(f"{video.name}…" for video in found[:VIDEOS_NAMED])
+        frames = len(np.unique(np.concatenate([video.rows for video in found])))
+        notes.append(f"{plural(frames, 'image')} of {plural(len(found), 'video')} by their names ({shown}) stay together.")
+    notes += cut
+    return _joined([*same, *pieces]), tuple(notes)
 
 
-def _joined(labels: Sequence[NDArray[np.intp]]) -> NDArray[np.intp]:
+def _joined(labels: Sequence[Labels]) -> NDArray[np.intp]:
     """Join images that share a label of any kind, and those joined to them; -1 is no label. Groups are numbered by their first image."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -103,6 +99,14 @@ def _joined(labels: Sequence[NDArray[np.intp]]) -> NDArray[np.intp]:
     return ordered
 
 
+def _together(dataset: Dataset, label: Labels, why: str) -> list[str]:
+    """Say how many images stay with others; rows that are stated to repeat one picture are one image."""
+    rows = np.flatnonzero(~dataset.images.is_repeat & (label >= 0))
+    size = np.bincount(label[rows], minlength=1)
+    several = int(size[size > 1].sum())
+    return [f"{plural(several, 'image')} in {plural(int((size > 1).sum()), 'group')} stay together because {why}."] if several else []
+
+
 def _looked_for(dataset: Dataset, progress: Progress) -> Duplicates | None:
     """Look into the image files for near-duplicates, as the audit does; None where there is none."""
     if not dataset.images.has_file.any():
@@ -114,72 +118,149 @@ def _looked_for(dataset: Dataset, progress: Progress) -> Duplicates | None:
     return find_duplicates(dataset, pixels, thumbnails=thumbnails(dataset, pixels, progress=progress))
 
 
-def _named_alike(dataset: Dataset) -> tuple[NDArray[np.intp], int]:
-    """Give each image the number of the picture that its name tells, -1 where it tells none; and how many share theirs with another.
+def _namings(dataset: Dataset) -> list[list[str]]:
+    """Give the paths that the images have, and those that they will have: where several are put into one folder, names tell more."""
+    return [dataset.images.file_name.tolist(), flat_names_of(dataset)]
 
-    A name that many pictures may have, such as 1.jpg, tells only of images made from it that lie in the same folder.
+
+def _named_alike(dataset: Dataset) -> list[Labels]:
+    """Label the images whose names say that they are of one picture, or do so within a folder."""
+    labels: list[Labels] = []
+    for names in _namings(dataset):
+        found = sources(dataset, names)
+        labels += [found.label, found.beside, same_names(dataset, names)]
+    return labels
+
+
+def _videos(dataset: Dataset) -> list[Video]:
+    found: dict[bytes, Video] = {}
+    for names in _namings(dataset):
+        for video in videos(dataset, names):
+            found.setdefault(video.rows.tobytes(), video)
+    return sorted(found.values(), key=lambda video: video.name)
+
+
+def _in_pieces(found: Sequence[Video], same: Sequence[Labels], ratios: NDArray[np.float64]) -> tuple[list[Labels], list[str]]:
+    """Label the frames of each video; one that no split can hold is cut, where the least is lost, into pieces as large as the splits.
+
+    Nothing that is joined for another reason is cut.
     """
-    stems = image_stems(dataset)
-    bare = sources_by_name(stems)
-    folders = [name.rpartition("/")[0] for name in dataset.images.file_name.tolist()]
-    made_from = {(folder, source) for folder, source, stem in zip(folders, bare, stems, strict=True) if source != stem}
-    number: dict[tuple[str, str], int] = {}
-    label = np.full(len(stems), -1, np.intp)
-    for row, (folder, source) in enumerate(zip(folders, bare, strict=True)):
-        plain = PLAIN_NUMBER.fullmatch(source) is not None
-        if not plain or (folder, source) in made_from:
-            label[row] = number.setdefault((folder if plain else "", source), len(number))
-    size = np.bincount(label[label >= 0], minlength=1)
-    # Rows that are stated to repeat one picture share its name, of course.
-    first = ~dataset.images.is_repeat & (label >= 0)
-    several = np.bincount(label[first], minlength=len(size)) > 1
-    return label, int(size[several].sum())
+    n = len(same[0])
+    tied = _joined(same)
+    labels, cut = [], []
+    whole = [_of_rows(video.rows, n) for video in found]
+    group = _joined([*same, *whole]) if whole else tied
+    size = np.bincount(group, minlength=1)
+    too_few = int(group.max(initial=-1)) + 1 < len(ratios)
+    for video, label in zip(found, whole, strict=True):
+        if size[group[video.rows[0]]] <= ratios.max() * n and not too_few:
+            labels.append(label)
+            continue
+        at = _cuts(tied[video.rows], ratios)
+        pieces = np.zeros(len(video.rows), np.intp)
+        pieces[at] = 1
+        label[video.rows] = pieces.cumsum()
+        labels.append(label)
+        if len(at):
+            cut.append(
+                f"The video {video.name}… ({plural(len(video.rows), 'image')}) is more than one split can hold and is cut into"
+                f" {len(at) + 1:,} pieces: its frames on both sides of a cut are alike, so the scores are a little too good."
+            )
+    return labels, cut
 
 
-def _videos(dataset: Dataset) -> list[str]:
-    """Propose a pattern where names look like frames of videos, with the evidence."""
-    stems = image_stems(dataset)
-    videos = videos_by_name(stems)
-    if not videos:
-        return []
-    names = sorted(videos)
-    shown = ", ".join(f"{name}…" for name in names[:VIDEOS_NAMED])
-    frames = sum(map(len, videos.values()))
-    end = r"(?:_[a-z]+)?\.rf\." if any(".rf." in stems[int(rows[0, 1])] for rows in videos.values()) else r"\.\w+$"
-    return [
-        f"{plural(frames, 'image looks', 'images look')} like frames of {plural(len(videos), 'video')} by their names ({shown})."
-        rf" --group-by '^(.*?)[-_ .]?\d{{1,9}}{end}' keeps each video in one split."
-    ]
+def _of_rows(rows: NDArray[np.intp], n: int) -> Labels:
+    label = np.full(n, -1, np.intp)
+    label[rows] = 0
+    return label
+
+
+def _cuts(tied: NDArray[np.intp], ratios: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Choose where to cut frames in order: near the bounds of the splits, and where no group of images has frames on both sides."""
+    n = len(tied)
+    _, of = np.unique(tied, return_inverse=True)
+    last = np.zeros(int(of.max(initial=-1)) + 1, np.intp)
+    last[of] = np.arange(n)  # the last wins
+    allowed = np.flatnonzero(np.maximum.accumulate(last[of]) == np.arange(n))[:-1] + 1
+    if not len(allowed):
+        return allowed
+    wanted = np.cumsum(np.sort(ratios)[::-1])[:-1] * n
+    return np.unique(allowed[np.abs(allowed[:, None] - wanted).argmin(axis=0)])
+
+
+def _cost(dataset: Dataset, same: Sequence[Labels], duplicates: Duplicates | None) -> str:
+    """Say what it costs that nothing is grouped."""
+    labels = [*_named_alike(dataset), *(_of_rows(video.rows, dataset.n_images) for video in _videos(dataset))]
+    known = [] if duplicates is None else [duplicates.near_group.astype(np.intp)]
+    group, alone = _joined([*same, *labels, *known]), _joined(same)
+    joined = np.unique(np.stack([group, alone], axis=1), axis=0)[:, 0]
+    size = np.bincount(joined, minlength=1)[group]
+    n = int(((size > 1) & ~dataset.images.is_repeat).sum())
+    by = "" if known else " by their names; near-duplicates were not looked for"
+    told = f"{plural(n, 'image belongs', 'images belong')} together with others{by}" if n else "near-duplicates were not looked for"
+    return f"{IS_OFF}{told}. Those that fall into different splits leak, and scores are then too good; an audit shows them."
 
 
 # Patterns -----------------------------------------------------------------------------------------------------------
 
 
-def _by_pattern(dataset: Dataset, pattern: str) -> tuple[NDArray[np.intp], int]:
-    """Give each image a number for what the pattern finds in its path, -1 where nothing; and how many have no match.
+class _TooLong(Exception):
+    """The time is over."""
 
-    It is searched for in another process that is ended when it takes too long: some patterns take time without end, and nothing else stops
-    `re`. (The package regex has a time limit, but other patterns mean the same to it, and it would be one more to install.)
+
+def _by_pattern(dataset: Dataset, pattern: str) -> tuple[Labels, list[str]]:
+    """Give each image a number for what the pattern finds in its name, -1 where nothing; and a note on those without a match.
+
+    It sees the file's own name; if it holds a `/`, the path below the dataset without the folders of splits. Some patterns take time
+    without end, so the search is given up after a while.
     """
-    names = dataset.images.file_name.tolist()
+    paths: list[str] = dataset.images.file_name.tolist()
+    names = [_without_splits(path) if "/" in pattern else path.rpartition("/")[2] for path in paths]
     limit = PATTERN_SECONDS + PATTERN_SECONDS_AN_IMAGE * len(names)
-    command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", _PROGRAM]
     try:
-        done = subprocess.run(
-            command, input=json.dumps([pattern, names]), capture_output=True, encoding="ascii", timeout=limit, check=False, cwd=os.sep
-        )
-    except subprocess.TimeoutExpired:
-        message = f"The pattern {pattern} takes too long: it was not done with {plural(len(names), 'path')} after {limit:.0f} s."
+        with warnings.catch_warnings(), _at_most(limit):
+            warnings.simplefilter("ignore")
+            compiled = re.compile(pattern)
+            group = 1 if compiled.groups else 0
+            found = [match and match[group] for match in map(compiled.search, names)]
+    except _TooLong:
+        message = f"The pattern {pattern} takes too long: it was not done with {plural(len(names), 'name')} after {limit:.0f} s."
         raise UsageError(message, "Repetitions inside repetitions, as in (a+)+, take forever; write it without.") from None
-    found = json.loads(done.stdout) if done.returncode == 0 and done.stdout else "it cannot be searched for"
-    if isinstance(found, str):
-        raise UsageError(f"--group-by {pattern} is no pattern: {found}.", "Give near-duplicates, none, or a Python regular expression.")
+    except (re.error, RecursionError, OverflowError) as error:
+        raise UsageError(
+            f"--group-by {pattern} is not a valid pattern: {str(error) or 'too deep'}.",
+            "Give near-duplicates, none, or a Python regular expression.",
+        ) from None
     number: dict[str, int] = {}
     key = np.array([-1 if name is None else number.setdefault(name, len(number)) for name in found], np.intp)
     without = int((key < 0).sum())
     if without == len(names):
+        where = "the path of each image without split folders" if "/" in pattern else "the file name of each image, without its folder"
         example = f", such as {names[0]}" if names else ""
-        raise UsageError(
-            f"The pattern {pattern} matches no image.", f"It is searched for in the path of each image below the dataset{example}."
-        )
-    return key, without
+        raise UsageError(f"The pattern {pattern} matches no image.", f"It is searched for in {where}{example}.")
+    verb = "does not match the pattern" if without == 1 else "do not match the pattern"
+    return key, [f"{plural(without, 'image')} {verb}."] if without else []
+
+
+def _without_splits(path: str) -> str:
+    *folders, name = path.split("/")
+    return "/".join([*(folder for folder in folders if not is_split_name(folder)), name])
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Raise _TooLong in the block after a time. `re` looks at signals while it searches; only the main thread of POSIX has them."""
+    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise _TooLong
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
