@@ -584,7 +584,7 @@ def write_coco(root: Path, images: list[tuple[str, int, int]]) -> None:
     (root / "labels.json").write_text(json.dumps({"images": records, "annotations": boxes, "categories": classes}))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(images=related(), target=st.sampled_from(["coco", "yolo", "voc"]), ratios=st.sampled_from(RATIOS[:2]))
 def test_after_a_split_no_check_of_leakage_flags_anything(
     tmp_path_factory: pytest.TempPathFactory, images: list[tuple[str, int, int]], target: str, ratios: tuple[float, ...]
