@@ -41,6 +41,15 @@ class LeftOut:
     def __len__(self) -> int:
         return len(self.rows) + sum(problem.count for problem in self.problems)
 
+    def of_split(self, dataset: Dataset, split: str) -> LeftOut:
+        """Keep what a write in the same format leaves out where only one split changes; the others are written through untouched."""
+        column = dataset.splits.index(split)
+        images = dataset.images
+        sources = np.unique(images.source[images.in_split[:, column] & (images.source != NO_SOURCE)])
+        files = {dataset.sources[row] for row in sources.tolist()}
+        rows = self.rows[dataset.annotations_in_split(column)[self.rows]] if len(self.rows) else self.rows
+        return LeftOut(rows, tuple(one for one in self.problems if one.place.file in files))
+
 
 def left_out(
     dataset: Dataset, format: FormatName, *, split: str | None = None, shapes: Shapes | None = None, progress: Progress = silent
@@ -50,7 +59,7 @@ def left_out(
     Args:
         dataset: The source.
         format: The format to write.
-        split: The only split that changes; None where all do. In the source's format the others are written through untouched.
+        split: The only split that changes; None where all do.
         shapes: As for `unwritable`.
         progress: As for `unwritable`.
     """
@@ -58,18 +67,13 @@ def left_out(
     lost = [one for one in dataset.problems if one.kind == "label-unreadable" or (one.kind in LOST_KINDS and _is_record(one))]
     if format != dataset.format:
         return LeftOut(rows, tuple(lost))
-    images = dataset.images
     if dataset.format in ("yolo", "voc"):
         # A label file that cannot be read is copied as it is, as long as it opens.
-        shut = {dataset.sources[row] for row in np.unique(images.source[_without_labels(dataset, format)]).tolist() if row != NO_SOURCE}
+        unread = np.unique(dataset.images.source[_without_labels(dataset, format)])
+        shut = {dataset.sources[row] for row in unread.tolist() if row != NO_SOURCE}
         lost = [one for one in lost if one.kind != "label-unreadable" or one.place.file in shut]
-    if split is not None:
-        column = dataset.splits.index(split)
-        rows = rows[dataset.annotations_in_split(column)[rows]]
-        sources = np.unique(images.source[images.in_split[:, column] & (images.source != NO_SOURCE)])
-        files = {dataset.sources[row] for row in sources.tolist()}
-        lost = [one for one in lost if one.place.file in files]
-    return LeftOut(rows, tuple(lost))
+    found = LeftOut(rows, tuple(lost))
+    return found if split is None else found.of_split(dataset, split)
 
 
 def unwritable(dataset: Dataset, format: FormatName, shapes: Shapes | None = None, progress: Progress = silent) -> Rows:
@@ -89,8 +93,9 @@ def unwritable(dataset: Dataset, format: FormatName, shapes: Shapes | None = Non
         return np.flatnonzero(dataset.annotations.class_index < 0)
     corners = dataset.annotations.corners
     with np.errstate(invalid="ignore", over="ignore"):
-        wrong = (dataset.annotations.class_index < 0) | ~np.isfinite(corners).all(axis=1)
-        wrong |= (corners[:, 2:] <= corners[:, :2]).any(axis=1)
+        x1, y1, x2, y2 = corners.T
+        # NaN compares as false, and the difference of infinite ends is none or infinite.
+        wrong = (dataset.annotations.class_index < 0) | ~(x1 < x2) | ~(y1 < y2) | ~np.isfinite(x2 - x1) | ~np.isfinite(y2 - y1)
         if format in ("yolo", "voc"):
             wrong |= dataset.overshoot_px > OUTSIDE_PX
     if "yolo" in (format, dataset.format):
@@ -118,9 +123,11 @@ def _misshapen(dataset: Dataset, shapes: Shapes) -> NDArray[np.bool_]:
     wrong: NDArray[np.bool_] = (shapes.shortest >= 1) & (shapes.shortest < LEAST_NUMBERS)
     wrong |= shapes.has(Flaw.ODD | Flaw.NOT_NESTED | Flaw.MALFORMED | Flaw.MASK_INVALID | Flaw.VISIBILITY)
     with np.errstate(invalid="ignore"):
-        wrong |= np.abs(shapes.extent).max(axis=1, initial=0) > ABSURD * sizes.max(axis=1)
-    declared = (shapes.mask_size > 0).all(axis=1)
-    wrong |= declared & ~np.isnan(sizes[:, 0]) & (shapes.mask_size != sizes).any(axis=1)
+        longest = ABSURD * np.maximum(sizes[:, 0], sizes[:, 1])
+        for edge in shapes.extent.T:
+            wrong |= np.abs(edge) > longest
+    (mask_width, mask_height), (width, height) = shapes.mask_size.T, sizes.T
+    wrong |= (mask_width > 0) & (mask_height > 0) & ~np.isnan(width) & ((mask_width != width) | (mask_height != height))
     wrong |= (shapes.mask_sum >= 0) & (shapes.mask_sum != shapes.mask_size.clip(0, 1 << 31).prod(axis=1))
     expected = np.array([*(NUMBERS_A_KEYPOINT * one.keypoints for one in dataset.classes), 0])[dataset.annotations.class_index]
     given = shapes.keypoints

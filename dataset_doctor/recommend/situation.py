@@ -117,9 +117,8 @@ class Situation:
 
     def left_out(self, split: str | None) -> LeftOut:
         """Tell what a write in the same format leaves out, which `--allow-errors` has to allow; `split` is the only one that changes."""
-        return self.facts.once(
-            f"left out {split}", lambda: left_out(self.dataset, self.dataset.format, split=split, shapes=self.facts.shapes)
-        )
+        found = self.facts.once("left out", lambda: left_out(self.dataset, self.dataset.format, shapes=self.facts.shapes))
+        return found if split is None or not len(found) else found.of_split(self.dataset, split)
 
     def allowing(self, split: str | None) -> dict[str, bool]:
         """Give the option that a write needs where it leaves records out."""
