@@ -132,6 +132,8 @@ def _version() -> str:
 
 # Places -------------------------------------------------------------------------------------------------------------
 
+Box = tuple[float, float, float, float]
+
 
 def _finding(check: Check, found: Found, dataset: Dataset, limit: int | None) -> Finding:
     if found.annotations is not None:
@@ -139,6 +141,9 @@ def _finding(check: Check, found: Found, dataset: Dataset, limit: int | None) ->
     elif found.images is not None:
         total, places = len(found.images), _image_places(dataset, found.images[:limit], found.field, of_pictures=check.needs_pixels)
         places = [dataclasses.replace(place, detail=text) for place, text in zip(places, found.details, strict=False)] or places
+        if found.compared:
+            labels = _labels(dataset, found.images[:limit])
+            places = [dataclasses.replace(place, labels=own) for place, own in zip(places, labels, strict=True)]
     elif found.problems:
         total = sum(problem.count for problem in found.problems)
         places = [dataclasses.replace(problem.place, detail=problem.text) for problem in found.problems[:limit]]
@@ -170,6 +175,23 @@ def _annotation_places(dataset: Dataset, rows: Rows, field: str) -> list[Place]:
             *(c[rows].tolist() for c in columns), boxes.tolist(), drawable, strict=True
         )
     ]
+
+
+MOST_LABELS = 20
+"""Labels of an image that a place holds."""
+
+
+def _labels(dataset: Dataset, rows: Rows) -> list[tuple[tuple[str, Box | None], ...]]:
+    """Give class and box of the first labels of images."""
+    table = dataset.annotations
+    own = np.flatnonzero(np.isin(table.image, rows))
+    own = own[np.argsort(table.image[own], kind="stable")]
+    start, end = (np.searchsorted(table.image[own], rows, side) for side in ("left", "right"))
+    labels = []
+    for first, last in zip(start.tolist(), end.tolist(), strict=True):
+        places = _annotation_places(dataset, own[first : min(last, first + MOST_LABELS)], "")
+        labels.append(tuple((place.class_name or "", place.box) for place in places))
+    return labels
 
 
 def _image_places(dataset: Dataset, rows: Rows, field: str, *, of_pictures: bool) -> list[Place]:

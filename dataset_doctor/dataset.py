@@ -174,7 +174,8 @@ ProblemKind = Literal[
 class Place:
     """Where something is: a file relative to the dataset root with `/`, in it a 1-based line or a JSON pointer; `detail` says more.
 
-    `box` is the record's box where it has one, xyxy in pixels of `image`; it is there to be drawn and does not tell places apart.
+    `box` is the record's box where it has one, xyxy in pixels of `image`; `labels` are the image's own labels, class and box each, where
+    they are to be compared with those of another image. Both are there to be drawn and do not tell places apart.
     """
 
     file: str | None = None
@@ -186,6 +187,7 @@ class Place:
     split: str | None = None
     detail: str | None = None
     box: tuple[float, float, float, float] | None = dataclasses.field(default=None, compare=False)
+    labels: tuple[tuple[str, tuple[float, float, float, float] | None], ...] = dataclasses.field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

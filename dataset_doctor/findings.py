@@ -130,7 +130,7 @@ class Found:
 
     Give the places as rows of `annotations` or `images`, as finished `places`, or as the readers' `problems`; the audit turns
     as many of them into places as the report shows. `field` is the member that a JSON pointer should end in. `severity`
-    overrides the check's own. `details` says more of each of `images`.
+    overrides the check's own. `details` says more of each of `images`; with `compared` the labels of each are shown beside it.
     """
 
     count: int
@@ -142,6 +142,7 @@ class Found:
     field: str = ""
     severity: Severity | None = None
     details: Sequence[str] = ()
+    compared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

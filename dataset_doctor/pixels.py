@@ -54,6 +54,7 @@ class Pixels:
     perceptual   uint64: 64-bit DCT hash of the oriented picture; bit 63 − (8 · row + column) is 1 where the frequency with so many half
                  waves down and across is positive; `is_flat` where the picture has too little to hash
     is_flat      bool: entropy under 3 bits or no contrast, so that its hash says nothing
+    sketch       int8 (n, 53): the lowest frequencies of luma and colour, for a first look at which images are alike; 0 where unreadable
     """
 
     state: NDArray[np.uint8]
@@ -84,6 +85,7 @@ class Pixels:
     pixel_hash: NDArray[np.object_]
     perceptual: NDArray[np.uint64]
     is_flat: NDArray[np.bool_]
+    sketch: NDArray[np.int8]
 
     def __len__(self) -> int:
         return len(self.state)
@@ -99,6 +101,8 @@ class Duplicates:
     near_distance uint8 (m): differing bits of 64
     near_turn    uint8 (m): the EXIF orientation, 1 to 8, that sets the second picture as the first: 1 where they are alike as they are,
                  2 to be mirrored, 6 to be turned by 90° clockwise …
+    near_certain bool (m): whether the pair is one shot beyond doubt, and not only in all likelihood
+    certain_group int32, one an image: as near_group, of the certain pairs and identical images alone
     """
 
     exact_group: NDArray[np.int32]
@@ -106,6 +110,8 @@ class Duplicates:
     near_pairs: NDArray[Any]
     near_distance: NDArray[np.uint8]
     near_turn: NDArray[np.uint8]
+    near_certain: NDArray[np.bool_]
+    certain_group: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)

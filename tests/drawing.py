@@ -121,6 +121,7 @@ def drawn_pixels(text: str) -> Pixels:
         "pixel_hash": np.array([b""] * n, object),
         "perceptual": random.integers(1, 2**64, n, dtype=np.uint64),
         "is_flat": np.zeros(n, bool),
+        "sketch": np.zeros((n, 53), np.int8),
     }
     for row, image in enumerate(images):
         for name, value in (word.split("=") for word in image["words"] if "=" in word and not word.startswith(("id=", "file="))):

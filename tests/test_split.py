@@ -45,7 +45,7 @@ def same(*groups: tuple[int, ...], n: int) -> Duplicates:
     for number, group in enumerate(groups):
         near[list(group)] = number
     nothing = np.zeros(0, np.uint8)
-    return Duplicates(np.full(n, -1, np.int32), near, np.zeros((0, 2), np.int32), nothing, nothing)
+    return Duplicates(np.full(n, -1, np.int32), near, np.zeros((0, 2), np.int32), nothing, nothing, np.zeros(0, bool), near)
 
 
 def part_of(plan: Plan, dataset: Dataset) -> list[str | None]:

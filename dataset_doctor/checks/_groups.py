@@ -52,7 +52,7 @@ def groups_found(
     rows, others = np.concatenate(groups), np.concatenate(partners)
     order = np.argsort(rows, kind="stable")
     details = [f"{text} {name}" for name in dataset.images.file_name[others[order]].tolist()]
-    return Found(len(groups), message, images=rows[order], severity=severity, details=details)
+    return Found(len(groups), message, images=rows[order], severity=severity, details=details, compared=True)
 
 
 def with_first(group: Rows) -> Rows:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from dataset_doctor.checks._groups import groups_found, picture_groups, with_first
 from dataset_doctor.dataset import Dataset, LabelState, Rows
 from dataset_doctor.findings import Facts, Found, Severity, plural
-from dataset_doctor.pixels import TURN_BACK
+from dataset_doctor.pixels import TURN_BACK, Duplicates
+from dataset_doctor.scan.near import clusters
 
 TOLERANCE_PX, TOLERANCE_SHARE = 1.0, 0.01
 """Boxes of two copies say the same if no corner differs by more than a pixel, or by more than this share of the image's longer side."""
@@ -41,17 +42,21 @@ def image_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
 
 
 def image_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag images that are nearly the same picture: resized, recompressed, brightened, turned or mirrored copies, frames of a still scene.
+    """Flag images of one shot: resized, recompressed, cropped, recoloured, turned or mirrored copies, frames in which nothing moved.
 
     **Why it matters.** They add little to what a model can learn, make a class look better covered than it is, and leak as soon as a
     random split puts them on both sides.
 
-    **Usual cause.** Augmentation before splitting, frames taken from a video too closely, the same picture from two sources.
+    **Usual cause.** Augmentation before splitting, frames of a still scene, the same image from two sources.
 
     **What to do.** Keep the best of each group, or keep the groups together when splitting, as `dataset-doctor split` does.
 
-    Found by a 64-bit perceptual hash (at most 6 bits differ, or `--near-bits`), also turned by 90°, 180° or 270° (clockwise) and
-    mirrored, then confirmed on the pictures themselves. Copies turned by other angles, or strongly cropped, are not found.
+    Candidates come from a 64-bit perceptual hash (at most 6 bits differ, or `--near-bits`), also turned by 90°, 180° or 270° (clockwise)
+    and mirrored, and from the likeness of their lowest frequencies, colours included. Each is confirmed: one image is laid over the
+    other, and their fine structure must agree, at the worst place too, and inside the labelled boxes. So two objects on one background
+    are not of one shot, nor are frames of a video in which something has moved: where frames lie in different splits, see
+    sequence-in-several-splits. Copies turned by other angles, cropped by more than about 15 % on one side, or with a logo or text
+    added are not all found.
     """
     duplicates = facts.duplicates
     if duplicates is None or not len(duplicates.near_pairs):
@@ -83,15 +88,18 @@ def image_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
 
 
 def duplicate_label_conflict(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag identical images that are labelled differently.
+    """Flag identical images that are labelled differently, and images of one shot that lie in different classes.
 
-    **Why it matters.** The same picture pulls the model in two directions. With other classes (an error) one of the labels is wrong; with
+    **Why it matters.** The same image pulls the model in two directions. With other classes (an error) one of the labels is wrong; with
     other boxes (a warning) objects are missing in one of them, and are then trained as background.
 
     **Usual cause.** Two annotators, or a class that was corrected in one copy only; pictures of two classes, sorted into both
     folders.
 
     **What to do.** Look at both, keep one picture with all objects labelled. Boxes count as the same up to a pixel or 1 % of the image.
+
+    Of nearly identical images (image-near-duplicate) only class folders are compared: a crop may leave boxes out. Where a pair is
+    likely but not certain to be of one shot, this is a warning.
     """
     if facts.duplicates is None:
         return None
@@ -115,11 +123,33 @@ def duplicate_label_conflict(dataset: Dataset, facts: Facts) -> Found | None:
             classes_differ += other_class > 0
             groups.append(known)
             partners.append(np.where(known == known[0], known[other], known[0]))
-    message = f"{plural(len(groups), 'group of identical images is', 'groups of identical images are')} labelled differently"
-    if 0 < classes_differ < len(groups):
-        message += f", {classes_differ:,} of them with other classes"
-    severity = Severity.ERROR if classes_differ else Severity.WARNING
-    return groups_found(dataset, groups, partners, "same picture, other labels:", message, severity)
+    parts = []
+    if groups:
+        message = plural(len(groups), "group of identical images", "groups of identical images")
+        parts.append(message + (f" ({classes_differ:,} with other classes)" if 0 < classes_differ < len(groups) else ""))
+    near, near_partners, certain = _near_conflicts(dataset, facts.duplicates)
+    if near:
+        parts.append(plural(len(near), "group of nearly identical images", "groups of nearly identical images"))
+    n = len(groups) + len(near)
+    message = f"{' and '.join(parts)} {'is' if n == 1 else 'are'} labelled differently"
+    severity = Severity.ERROR if classes_differ or certain else Severity.WARNING
+    return groups_found(dataset, groups + near, partners + near_partners, "same picture, other labels:", message, severity)
+
+
+def _near_conflicts(dataset: Dataset, duplicates: Duplicates) -> tuple[list[Rows], list[Rows], bool]:
+    """Give groups of images of one shot that lie in different class folders, their partners, and whether one of the pairs is certain."""
+    if dataset.format != "folder" or not len(duplicates.near_pairs):
+        return [], [], False
+    own = np.full(dataset.n_images, -1, np.intp)
+    own[dataset.annotations.image] = dataset.annotations.class_index
+    differ = (own[duplicates.near_pairs] >= 0).all(axis=1) & (own[duplicates.near_pairs[:, 0]] != own[duplicates.near_pairs[:, 1]])
+    pairs, certain = duplicates.near_pairs[differ], duplicates.near_certain[differ]
+    partner = np.full(dataset.n_images, -1, np.intp)
+    partner[pairs[::-1, 1]] = pairs[::-1, 0]
+    first = partner[pairs[::-1, 0]] < 0
+    partner[pairs[::-1, 0][first]] = pairs[::-1, 1][first]
+    groups = picture_groups(dataset, clusters(pairs, dataset.n_images))
+    return groups, [partner[group] for group in groups], bool(certain.any())
 
 
 def _class_names(dataset: Dataset, rows: Rows) -> set[str]:

@@ -410,7 +410,7 @@ def split_leakage(dataset: Dataset, facts: Facts) -> Found | None:
     member = _member(dataset)
     groups: list[Rows] = []
     partners: list[Rows] = []
-    for every in picture_groups(dataset, duplicates.near_group):
+    for every in picture_groups(dataset, duplicates.certain_group):
         group = every[member[every].any(axis=1)]
         kinds, kind = np.unique(member[group], axis=0, return_inverse=True)
         if len(group) < 2 or kinds.any(axis=0).sum() < 2:

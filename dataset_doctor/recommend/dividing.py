@@ -77,4 +77,5 @@ def foresee(s: Situation, options: Mapping[str, str]) -> Division:
 def _none_alike(n_images: int) -> Duplicates:
     """Say of images that nobody looked into that none is like another: the command will look."""
     alone = np.full(n_images, -1, np.int32)
-    return Duplicates(alone, alone, np.zeros((0, 2), np.int32), np.zeros(0, np.uint8), np.zeros(0, np.uint8))
+    nothing = np.zeros(0, np.uint8)
+    return Duplicates(alone, alone, np.zeros((0, 2), np.int32), nothing, nothing, np.zeros(0, np.bool_), alone)

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,13 @@ from dataset_doctor.scan._engines import Engine, EngineName, Lost, Outcome, Work
 from dataset_doctor.scan.near import clusters, near_pairs
 
 __all__ = ["CacheWarning", "Normalisation", "cache_folder", "normalisation", "scan", "thumbnails"]
+
+
+class Thumbnails(Protocol):
+    """Gives small upright images as squares of luma; see `thumbnails`."""
+
+    def __call__(self, rows: Rows, side: int = ..., /) -> NDArray[np.uint8]: ...
+
 
 CacheChoice = Path | Literal["default"] | None
 """A folder, the user's cache folder, or no cache."""
@@ -91,21 +98,25 @@ def thumbnails(
     address: str | None = None,
     cache: CacheChoice = "default",
     progress: Progress = silent,
-) -> Callable[[Rows], NDArray[np.uint8]]:
-    """Give a function from rows of the dataset's images to luma of the upright pictures, uint8 (k, 32, 32); zero where not decoded.
+) -> Thumbnails:
+    """Give a function from rows of the dataset's images to luma of the upright images, uint8 (k, side, side); zero where not decoded.
 
-    For a look at pairs that hashes call alike. What it has made stays in the cache. Arguments as of `scan`.
+    The side is 32, or 96 for a close look at pairs. What was made stays in the cache. Arguments as of `scan`.
     """
 
-    def of(rows: Rows) -> NDArray[np.uint8]:
-        made = np.zeros((len(rows), _look.HASH_SIDE, _look.HASH_SIDE), np.uint8)
+    def of(rows: Rows, side: int = _look.HASH_SIDE) -> NDArray[np.uint8]:
+        made = np.zeros((len(rows), side, side), np.uint8)
+        function = _SQUARES[side]
         with closing(_Session(dataset, workers, engine, address, cache, progress)) as session:
-            for i, value in enumerate(session.find(_look.thumbnail, rows, pixels, "thumbnails")):
+            for i, value in enumerate(session.find(function, rows, pixels, "thumbnails")):
                 if len(value) == made[i].size:
                     made[i] = np.frombuffer(value, np.uint8).reshape(made[i].shape)
         return made
 
     return of
+
+
+_SQUARES = {_look.HASH_SIDE: _look.thumbnail, _look.CLOSE_SIDE: _look.closeup}
 
 
 def normalisation(dataset: Dataset, pixels: Pixels) -> Normalisation | None:
@@ -183,14 +194,17 @@ class _Session:
         waiting = self._recognise(waiting, keys, values)
         self.progress("image files", total - len(waiting), total)
         for batch in self._batches(_look.look, waiting, "image files", total):
-            files, results = [], []
+            files, results, squares = [], [], []
             for row, outcome in batch:
-                values[row] = self._checked(row, outcome)
+                values[row], square = _divided(self._checked(row, outcome))
                 content = _content(values[row])
                 if row in keys and any(content):
                     files.append((*keys[row], content))
                     results.append((content, values[row]))
+                    squares.append((content, square))
             self._cache.keep_results(function, results)
+            # Most datasets are compared next: so no file has to be decoded twice.
+            self._cache.keep_results(self._key(_look.thumbnail), squares)
             self._cache.keep_files(files)
         return values
 
@@ -212,11 +226,11 @@ class _Session:
     def _checked(self, row: int, outcome: Outcome) -> bytes:
         """Make a value of any outcome; doubt a worker on another machine that does not find a file which is there."""
         if isinstance(outcome, Lost):
-            return _failed(FileState.CORRUPT, outcome.reason)
-        if len(outcome) < _look.RECORD.itemsize:
-            return _failed(FileState.CORRUPT, "the decoder gave no sensible answer")
+            return _lost(FileState.CORRUPT, outcome.reason)
+        if len(outcome) < _look.RECORD.itemsize + _look.HASH_SIDE**2:
+            return _lost(FileState.CORRUPT, "the decoder gave no sensible answer")
         if outcome[0] == FileState.MISSING and Path(self.paths[row]).exists():
-            return _failed(FileState.SUSPECT, "a worker did not find it; does each see the dataset under the same path?")
+            return _lost(FileState.SUSPECT, "a worker did not find it; does each see the dataset under the same path?")
         return outcome
 
     def find(self, function: Work, rows: Rows, pixels: Pixels, what: str) -> list[bytes]:
@@ -266,6 +280,20 @@ def _failed(state: FileState, error: str) -> bytes:
     record = _look.blank()
     record["state"] = state
     return record.tobytes() + error.encode("utf-8", "replace")
+
+
+def _lost(state: FileState, error: str) -> bytes:
+    """Give what `_look.look` would have given."""
+    failed = _failed(state, error)
+    size = _look.RECORD.itemsize
+    return failed[:size] + bytes(_look.HASH_SIDE**2) + failed[size:]
+
+
+def _divided(value: bytes) -> tuple[bytes, bytes]:
+    """Take the small square out of what `_look.look` gave; nothing where nothing was decoded."""
+    start, end = _look.RECORD.itemsize, _look.RECORD.itemsize + _look.HASH_SIDE**2
+    square = value[start:end]
+    return value[:start] + value[end:], square if any(square) else b""
 
 
 def _whole(values: dict[bytes, bytes]) -> dict[bytes, bytes]:
@@ -321,6 +349,7 @@ def _columns(values: Sequence[bytes]) -> Pixels:
         pixel_hash=texts([b""] * len(values)),
         perceptual=table["perceptual"].copy(),
         is_flat=table["is_flat"].copy(),
+        sketch=table["sketch"].copy(),
     )
 
 

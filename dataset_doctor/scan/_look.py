@@ -49,7 +49,9 @@ SMALL_SIDE = 90
 MAX_LONG_SIDE = 4_096
 """Long side of small pictures; only strips, 23 times as long as wide, are squeezed."""
 
-HASH_SIDE = 32
+HASH_SIDE, CLOSE_SIDE = 32, 96
+"""Sides of the squares by which images are compared: at first, and closely."""
+
 FLAT_ENTROPY_BITS = 3.0
 FLAT_CONTRAST = 0.01
 
@@ -79,6 +81,7 @@ RECORD = np.dtype(
         ("content_hash", f"V{HASH_BYTES}"),
         ("perceptual", "<u8"),
         ("is_flat", "?"),
+        ("sketch", "i1", 53),
     ]
 )  # fmt: skip
 
@@ -122,10 +125,11 @@ def _open(data: bytes, file_format: str) -> Any:
 
 
 def look(path: str) -> bytes:
-    """Find out all there is to know of an image file: one RECORD, followed by the error as UTF-8."""
+    """Find out all there is to know of an image file: one RECORD, what `thumbnail` gives (0 where not decoded), and the error as UTF-8."""
     record = blank()
-    error = _look(path, record)
-    return record.tobytes() + error.encode("utf-8", "replace")
+    square = np.zeros((HASH_SIDE, HASH_SIDE), np.uint8)
+    error = _look(path, record, square)
+    return record.tobytes() + square.tobytes() + error.encode("utf-8", "replace")
 
 
 def content_hash(path: str) -> bytes:
@@ -180,6 +184,16 @@ def thumbnail(path: str) -> bytes:
     return _hash(data) + (b"" if small is None else _square(_luma(small)).tobytes())
 
 
+def closeup(path: str) -> bytes:
+    """Make luma as `thumbnail` does, CLOSE_SIDE × CLOSE_SIDE."""
+    try:
+        data = read_regular(path, MAX_BYTES)
+    except Unreadable:
+        return b""
+    small = _File(data).small_picture()
+    return _hash(data) + (b"" if small is None else _square(_luma(small), CLOSE_SIDE).tobytes())
+
+
 def _hash(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:HASH_BYTES]
 
@@ -224,8 +238,8 @@ def _damage_heard(said: str, data: bytes) -> str:
     return damage[0].strip()
 
 
-def _look(path: str, record: NDArray[Any]) -> str:
-    """Fill in the record; give the error, "" where there is none."""
+def _look(path: str, record: NDArray[Any], square: Picture) -> str:
+    """Fill in the record and the square; give the error, "" where there is none."""
     try:
         data = read_regular(path, MAX_BYTES)
     except Unreadable as error:
@@ -243,6 +257,7 @@ def _look(path: str, record: NDArray[Any]) -> str:
     small = file.small_picture()
     if small is not None:
         _measure(small, record)
+        square[:] = _square(_luma(small))
     record["state"] = file.state
     return file.error
 
@@ -535,8 +550,8 @@ def _luma(picture: Picture) -> Picture:
     return luma
 
 
-def _square(luma: Picture) -> Picture:
-    return _resized(luma, HASH_SIDE, HASH_SIDE)
+def _square(luma: Picture, side: int = HASH_SIDE) -> Picture:
+    return _resized(luma, side, side)
 
 
 def _spread(values: NDArray[Any]) -> float:
@@ -618,8 +633,10 @@ def _measure(small: Picture, record: NDArray[Any]) -> None:
     record["detail"] = _detail(*bends)
     record["channel_mean"], record["channel_std"] = means[::-1, 0] / 255, stds[::-1, 0] / 255
     square = _square(luma)
+    waves = _waves(square)
     record["relief"] = _relief(square)
-    record["perceptual"] = _perceptual(square)
+    record["perceptual"] = _perceptual(waves)
+    record["sketch"] = _sketch(waves, small)
     record["is_flat"] = entropy < FLAT_ENTROPY_BITS or contrast < FLAT_CONTRAST
 
 
@@ -630,13 +647,50 @@ _NO_AMPLITUDE = 1.0
 _COSINES = np.cos(np.pi / HASH_SIDE * np.outer(np.arange(_HASHED), np.arange(HASH_SIDE) + 0.5)).astype(np.float32)
 
 
-def _perceptual(square: Picture) -> int:
+def _waves(square: Picture) -> NDArray[np.float32]:
+    waves: NDArray[np.float32] = _COSINES @ square.astype(np.float32) @ _COSINES.T
+    return waves
+
+
+def _perceptual(waves: NDArray[np.float32]) -> int:
     """Hash 32 × 32 luma by the signs of its 64 lowest frequencies, row by row, the lowest in the highest bit.
 
     The signs, not which are above their median as in pHash: of a mirrored picture the odd frequencies change their signs and nothing else
     changes, of a transposed one rows and columns, so that the hashes of turned pictures follow from this one. The lowest frequency is mean
     luma, which says nothing about the picture; its bit is 0. A single colour has no bits at all.
     """
-    positive = (_COSINES @ square.astype(np.float32) @ _COSINES.T).ravel() > _NO_AMPLITUDE
+    positive = waves.ravel() > _NO_AMPLITUDE
     positive[0] = False
     return int.from_bytes(np.packbits(positive).tobytes(), "big")
+
+
+_DOWN, _ACROSS = np.mgrid[:_HASHED, :_HASHED]
+_IN_LUMA = (_DOWN + _ACROSS > 0) & (_DOWN + _ACROSS < 8)
+_IN_COLOUR = (_DOWN[:4, :4] + _ACROSS[:4, :4] > 0) & (_DOWN[:4, :4] + _ACROSS[:4, :4] < 4)
+_LUMA_WEIGHT = np.sqrt(np.hypot(_DOWN, _ACROSS) * np.where(_DOWN, 1, 0.5) * np.where(_ACROSS, 1, 0.5))[_IN_LUMA].astype(np.float32)
+_COLOUR_SIDE = 8
+_COLOUR_COSINES = np.cos(np.pi / _COLOUR_SIDE * np.outer(np.arange(4), np.arange(_COLOUR_SIDE) + 0.5)).astype(np.float32)
+_COLOUR_WEIGHT = (HASH_SIDE / _COLOUR_SIDE) ** 2 * np.sqrt(np.hypot(_DOWN, _ACROSS) * np.where(_DOWN, 1, 0.5) * np.where(_ACROSS, 1, 0.5))[
+    :4, :4
+][_IN_COLOUR].astype(np.float32)
+
+SKETCH_IS_ODD = np.concatenate([_ACROSS[_IN_LUMA], _ACROSS[:4, :4][_IN_COLOUR], _ACROSS[:4, :4][_IN_COLOUR]]) % 2 == 1
+"""Which numbers of a sketch change their sign when the image is mirrored."""
+
+
+def _sketch(waves: NDArray[np.float32], small: Picture) -> NDArray[np.int8]:
+    """Give the lowest frequencies of luma (35) and of the two colour differences (9 each), the largest of them 127.
+
+    Each is weighted by the root of its frequency: photos have most of their power in the lowest, which many share. Measured on 22,406
+    photos of 32 × 32 pixels with 285 pairs of one shot: of weights by powers 0, 0.5 and 1 and cuts at 6 to 16, this leaves nearly the
+    fewest other pairs above the cosine that 95 % of the true ones reach, with half as many numbers as the one that leaves fewer.
+    """
+    cv2, _ = _libraries()
+    colour = cv2.cvtColor(_resized(small, _COLOUR_SIDE, _COLOUR_SIDE), cv2.COLOR_BGR2YCrCb).astype(np.float32)
+    parts = [waves[_IN_LUMA] * _LUMA_WEIGHT]
+    for channel in (1, 2):
+        parts.append((_COLOUR_COSINES @ colour[:, :, channel] @ _COLOUR_COSINES.T)[_IN_COLOUR] * _COLOUR_WEIGHT)
+    sketch = np.concatenate(parts)
+    largest = float(np.abs(sketch).max())
+    whole: NDArray[np.int8] = np.round(sketch * (127 / largest if largest > _NO_AMPLITUDE else 0)).astype(np.int8)
+    return whole

@@ -1,11 +1,13 @@
-"""Find pictures that are the same, or nearly so, from the hashes of a scan.
+"""Find images that are the same, or nearly so, from what a scan has found.
 
 Three steps, from sure to likely:
 
-1. Pictures with the same bytes or the same pixels are one group, whatever they show.
-2. Among the rest, one picture a group, pairs whose 64-bit hashes differ in few bits, as they are or with one of them turned by a quarter,
-   half or three quarters, mirrored, or both. Pictures too flat to be told apart by a hash stay out.
-3. Such pairs are looked at: small versions of both must agree point by point. Pairs that pass join pictures to clusters.
+1. Images with the same bytes or the same pixels are one group, whatever they show.
+2. Among the rest, one image a group, candidates come from two views: pairs whose 64-bit hashes differ in few bits, as they are or with
+   one of them turned by a quarter, half or three quarters, mirrored, or both; and images whose sketches are nearest to each other,
+   mirrored or not (`_neighbours`), which finds what was shifted, cropped or recoloured. Images too flat to be told apart stay out.
+3. Such pairs are looked at: one image is laid over the other, and their fine structure must agree, and that of the place and the labelled
+   object where they differ most (`_alike`). Pairs that pass join images to clusters.
 
 Two hashes that differ in at most d of 64 bits, cut into d + 2 bands, agree in at least two of the bands whole. So for each two bands the
 hashes are sorted by the bits of both, and only those with equal bits are compared: with d = 6, 28 tables keyed by 16 bits. This finds every
@@ -21,23 +23,27 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Rows
 from dataset_doctor.pixels import TURN_BACK, Duplicates, Pixels
+from dataset_doctor.scan._alike import Boxes, Likeness, likeness
+from dataset_doctor.scan._neighbours import neighbours
 
 Hashes = NDArray[np.uint64]
-Pairs = NDArray[np.int32]
+Pairs = NDArray[Any]
 """Two row numbers a pair, int32 (m, 2), the lower first."""
 
-COMPARED_SIDE = 16
-"""Points a side at which thumbnails are compared. With 32, compression and resizing count for too much."""
+Thumbnails = Callable[[Rows, int], NDArray[np.uint8]]
+"""Gives for rows of the dataset's images the whole upright images as squares of luma, uint8 (k, side, side), for a side of FIRST_SIDE or
+CLOSE_SIDE; zero throughout where one cannot be read."""
 
-Thumbnails = Callable[[Rows], NDArray[np.uint8]]
-"""Gives for rows of the dataset's images the whole oriented pictures as squares of luma, uint8 (k, side, side), whose side is a multiple of
-COMPARED_SIDE; zero throughout where one cannot be read."""
+FIRST_SIDE, CLOSE_SIDE = 32, 96
+"""Sides of the squares at which pairs are compared: all of them, and those that pass, closely, where both images are that large."""
 
 HASH_BITS = 64
 
@@ -50,11 +56,42 @@ MOST_BITS = 8
 EXPECTED_FALSE_PAIRS = 1.0
 """Pairs that chance alone may put within reach of each other, so that looking at them costs next to nothing."""
 
-ALIKE = 0.98
-"""Correlation that two thumbnails must reach. Measured on six public datasets (28,996 pictures): of copies compressed to JPEG quality 30,
-brought to half their size, given 40 % more contrast, or noise, 88 to 100 % pass hash and thumbnail; brightened by 30 %, with clipping, 78
-to 100 %; without 2 % of their width and height, or turned by 2°, few do. Of 57 pairs of pictures of clothes whose hashes are near, the one
-that passes is one picture; the first pair of different pieces stands at 0.9795."""
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What a pair must reach (`Likeness`) to be believed.
+
+    detail   what fine structure must correlate at least
+    strict   the same where the worst window is no better than `doubtful`; in between, in between
+    doubtful, worst  agreement of the worst window below which `strict` holds, and from which `detail` does
+    least    agreement of the worst window at least
+    boxed    agreement of the worst box at least
+    """
+
+    detail: float
+    strict: float
+    doubtful: float
+    worst: float
+    least: float
+    boxed: float
+
+    def passed(self, found: Likeness) -> NDArray[np.bool_]:
+        """Tell which pairs reach it."""
+        wanted = np.interp(found.worst, (self.doubtful, self.worst), (self.strict, self.detail))
+        wanted = wanted + np.where(found.textured < RICH, PLAIN, 0)
+        passed: NDArray[np.bool_] = (found.detail >= wanted) & (found.worst >= self.least) & (found.boxed >= self.boxed)
+        return passed
+
+
+RICH, PLAIN = 0.5, 0.04
+FIRST_LOOK = Bar(0.85, 0.85, 0, 1, -1, -1)
+NEAR = Bar(0.88, 0.95, 0.1, 0.6, -0.2, 0.5)
+CERTAIN = Bar(0.93, 0.96, 0.3, 0.5, 0.3, 0.7)
+CLOSE_NEAR = Bar(0.85, 0.9, 0.5, 0.7, 0.5, 0.8)
+CLOSE_CERTAIN = Bar(0.92, 0.95, 0.65, 0.8, 0.65, 0.85)
+
+SKETCHED_AN_IMAGE, SKETCHED_LEAST, SKETCHED = 0.75, 2_000, 250_000
+"""Pairs of like sketches that are looked at: the likest, so many an image, and at most so many in all."""
 
 CROWD_EQUAL = 32
 """Rows with one hash up to which all of their pairs are given."""
@@ -69,9 +106,15 @@ SMALL_CROWD = 64
 which each is compared with the next alone. Thousands of frames of a camera that stands still are joined by these as well as by all their
 millions of pairs."""
 
-VERIFIED_AT_ONCE, COMPARED_AT_ONCE = 65_536, 4_096
+LARGE_PX = 40
+"""Short side of images that have more to show than the first look sees."""
+
+BOXES_AN_IMAGE = 100
+
+VERIFIED_AT_ONCE, COMPARED_AT_ONCE = 16_384, 512
 """Pairs whose thumbnails are asked for together, and compared together."""
 
+MIRRORED = 2
 TURNS = 8
 """Ways in which a picture can be turned by quarters and mirrored, numbered 1 to 8 as EXIF does."""
 
@@ -118,16 +161,39 @@ def find_duplicates(dataset: Dataset, pixels: Pixels, *, max_bits: int | None = 
     rows = np.flatnonzero(hashable & lone)
     if max_bits is None:
         max_bits = max_bits_for(len(rows))
-    pairs, distance, turn = turned_pairs(pixels.perceptual[rows], max_bits)
-    near = rows[pairs].astype(np.int32).reshape(-1, 2), distance, turn
-    pairs, distance, turn = _one_a_pair(near if thumbnails is None else _verified(near, thumbnails, n))
+    hashes = pixels.perceptual[rows]
+    near = turned_pairs(hashes, max_bits)
+    if thumbnails is not None:
+        near = _with_sketched(near, hashes, pixels.sketch[rows])
+    near = (rows[near[0]].reshape(-1, 2).astype(np.int32), near[1], near[2])
+    believed = (*near, np.ones(len(near[0]), np.bool_)) if thumbnails is None else _verified(near, thumbnails, dataset)
+    pairs, distance, turn, certain = _one_a_pair(*believed)
     return Duplicates(
         exact_group=exact_group,
         near_group=clusters(np.concatenate([exact_pairs, pairs]), n),
         near_pairs=pairs,
         near_distance=distance,
         near_turn=turn,
+        near_certain=certain,
+        certain_group=clusters(np.concatenate([exact_pairs, pairs[certain]]), n),
     )
+
+
+def _with_sketched(near: Near, hashes: Hashes, sketches: NDArray[np.int8]) -> Near:
+    """Put behind pairs of near hashes, the nearest first, those of like sketches, the likest first."""
+    hashed, distance, turn = near
+    nearest = np.argsort(distance, kind="stable")
+    rows = np.flatnonzero(sketches.any(axis=1))
+    liked, like, mirrored = neighbours(sketches[rows])
+    likest = np.lexsort((liked[:, 1], liked[:, 0], -like))[: min(int(SKETCHED_AN_IMAGE * len(rows)) + SKETCHED_LEAST, SKETCHED)]
+    liked, mirrored = rows[liked[likest]], mirrored[likest]
+    other = np.where(mirrored, turned(hashes[liked[:, 1]], MIRRORED), hashes[liked[:, 1]])
+    pairs = np.concatenate([hashed[nearest], liked])
+    distance = np.concatenate([distance[nearest], np.bitwise_count(hashes[liked[:, 0]] ^ other)])
+    turn = np.concatenate([turn[nearest], np.where(mirrored, MIRRORED, 1).astype(np.uint8)])
+    _, first = np.unique(np.column_stack([pairs, turn]), axis=0, return_index=True)
+    first.sort()
+    return pairs[first], distance[first], turn[first]
 
 
 def _joined_by(hashes: NDArray[np.object_]) -> Pairs:
@@ -337,80 +403,115 @@ def _sorted_by_bands(hashes: Hashes, one: tuple[int, int], other: tuple[int, int
     return order, left.astype(np.int32)
 
 
-def _one_a_pair(near: Near) -> Near:
+def _one_a_pair(
+    pairs: Pairs, distance: NDArray[np.uint8], turn: NDArray[np.uint8], certain: NDArray[np.bool_]
+) -> tuple[Pairs, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
     """Keep one way in which a pair is near: as both are where that is one, else that with the fewest differing bits."""
-    pairs, distance, turn = near
     order = np.lexsort((turn, distance, turn > 1, pairs[:, 1], pairs[:, 0]))
-    pairs, distance, turn = pairs[order], distance[order], turn[order]
+    pairs, distance, turn, certain = pairs[order], distance[order], turn[order], certain[order]
     new = np.append(True, (pairs[1:] != pairs[:-1]).any(axis=1))[: len(pairs)]
-    return pairs[new], distance[new], turn[new]
+    return pairs[new], distance[new], turn[new], certain[new]
 
 
 # A look at the pictures ---------------------------------------------------------------------------------------------
 
 
-def _verified(near: Near, thumbnails: Thumbnails, n: int) -> Near:
-    """Keep the pairs whose thumbnails agree.
+def _verified(
+    near: Near, thumbnails: Thumbnails, dataset: Dataset
+) -> tuple[Pairs, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.bool_]]:
+    """Keep the pairs whose images agree when one is laid over the other, and say of which that is certain.
 
-    The nearest come first. After the first batch, pairs that earlier ones have joined already are passed over: of a thousand frames that
-    are all alike, not all of half a million pairs are looked at.
+    After the first batch, pairs that earlier ones have joined for certain are passed over: of a thousand frames that are all alike, not
+    all of half a million pairs are looked at.
     """
     pairs, distance, turn = near
-    by_distance = np.argsort(distance, kind="stable")
-    waiting = by_distance
+    n = dataset.n_images
+    waiting = np.arange(len(pairs))
     kept: list[NDArray[np.intp]] = []
-    small: NDArray[np.uint8] | None = None
-    place = np.full(n, -1, np.intp)
+    surely: list[NDArray[np.bool_]] = []
     while len(waiting):
         batch, waiting = waiting[:VERIFIED_AT_ONCE], waiting[VERIFIED_AT_ONCE:]
-        rows = np.unique(pairs[batch])
-        new = rows[place[rows] < 0].astype(np.intp)
-        fresh = _reduced(thumbnails(new))
-        place[new] = np.arange(len(new)) + (0 if small is None else len(small))
-        small = fresh if small is None else np.concatenate([small, fresh])
-        agreed = [
-            correlation(small[place[pairs[part, 0]]], small[place[pairs[part, 1]]], turn[part]) >= ALIKE
-            for part in np.array_split(batch, len(batch) // COMPARED_AT_ONCE + 1)
-        ]
-        kept.append(batch[np.concatenate(agreed)])
+        passed, certain = _compared(pairs[batch], turn[batch], thumbnails, dataset)
+        kept.append(batch[passed])
+        surely.append(certain[passed])
         if len(waiting):
-            group = clusters(pairs[np.concatenate(kept)], n)
+            group = clusters(pairs[np.concatenate(kept)[np.concatenate(surely)]], n)
             ends = group[pairs[waiting]]
             waiting = waiting[(ends[:, 0] < 0) | (ends[:, 0] != ends[:, 1])]
-    chosen = np.sort(np.concatenate(kept)) if kept else np.zeros(0, np.intp)
-    return pairs[chosen], distance[chosen], turn[chosen]
+    chosen = np.concatenate([*kept, np.zeros(0, np.intp)])
+    return pairs[chosen], distance[chosen], turn[chosen], np.concatenate([*surely, np.zeros(0, bool)])
 
 
-def _reduced(squares: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Average squares to COMPARED_SIDE."""
-    times = squares.shape[1] // COMPARED_SIDE
-    blocks = squares.reshape(len(squares), COMPARED_SIDE, times, COMPARED_SIDE, times)
-    reduced: NDArray[np.uint8] = blocks.mean(axis=(2, 4), dtype=np.float32).round().astype(np.uint8)
-    return reduced
+def _compared(
+    pairs: Pairs, turn: NDArray[np.uint8], thumbnails: Thumbnails, dataset: Dataset
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell which pairs are near, and which for certain: at first by small squares, then those of large images closely."""
+    near, certain = np.zeros((2, len(pairs)), bool)
+    fit = np.zeros((len(pairs), 4), np.float32)
+    large = dataset.sizes[pairs].min(axis=(1, 2)) >= LARGE_PX
+    for part, found in _likenesses(pairs, turn, thumbnails, FIRST_SIDE, dataset):
+        near[part], certain[part], fit[part] = NEAR.passed(found), CERTAIN.passed(found), found.fit
+        near[part] |= large[part] & FIRST_LOOK.passed(found)
+    closely = np.flatnonzero(near & large)
+    for part, found in _likenesses(pairs[closely], turn[closely], thumbnails, CLOSE_SIDE, dataset, fit[closely]):
+        near[closely[part]], certain[closely[part]] = CLOSE_NEAR.passed(found), CLOSE_CERTAIN.passed(found)
+    return near, certain & near
 
 
-def correlation(one: NDArray[np.uint8], other: NDArray[np.uint8], turn: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Correlate thumbnails pair by pair: 1 where they differ in brightness and contrast alone, about 0 where they have nothing in common.
+def _likenesses(
+    pairs: Pairs,
+    turn: NDArray[np.uint8],
+    thumbnails: Thumbnails,
+    side: int,
+    dataset: Dataset,
+    fit: NDArray[np.float32] | None = None,
+) -> Iterator[tuple[NDArray[np.intp], Likeness]]:
+    """Compare pairs, so many at once; give which, and how alike they are."""
+    rows = np.unique(pairs)
+    squares = thumbnails(rows.astype(np.intp), side)
+    place = np.searchsorted(rows, pairs)
+    at_once = max(COMPARED_AT_ONCE * FIRST_SIDE**2 // side**2, 1)
+    boxes = _Labelled(dataset)
+    for part in np.array_split(np.arange(len(pairs)), -(-len(pairs) // at_once) or 1):
+        if len(part):
+            other = upright(squares[place[part, 1]], turn[part])
+            inside = boxes.of(pairs[part], turn[part])
+            yield part, likeness(squares[place[part, 0]], other, None if fit is None else fit[part], inside)
 
-    Args:
-        one: Luma, uint8 (k, side, side), of any side.
-        other: The same of the partners.
-        turn: uint8 (k): the EXIF orientation that the partner is to be turned by first, 1 to 8.
 
-    >>> ramp = np.arange(9, dtype=np.uint8).reshape(1, 3, 3)
-    >>> correlation(ramp, 2 * ramp + 7, np.array([1])).tolist(), correlation(ramp, ramp[:, :, ::-1], np.array([2])).tolist()
-    ([1.0], [1.0])
-    """
-    other = other.copy()
+class _Labelled:
+    """The boxes of a dataset's images, to be had by image."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        annotations = dataset.annotations
+        self._boxes = dataset.boxes / np.tile(np.maximum(dataset.sizes[annotations.image], 1), 2)
+        useful = np.isfinite(self._boxes).all(axis=1) & (self._boxes[:, 2:] > self._boxes[:, :2]).all(axis=1)
+        rows = np.flatnonzero(useful & dataset.is_instance)
+        self._order = rows[np.argsort(annotations.image[rows], kind="stable")]
+        self._start = np.searchsorted(annotations.image[self._order], np.arange(dataset.n_images + 1))
+
+    def of(self, pairs: Pairs, turn: NDArray[np.uint8]) -> Boxes:
+        """Give the boxes of pairs, those of the second image turned as it is."""
+        images = pairs.ravel()
+        first = self._start[images]
+        n = np.minimum(self._start[images + 1] - first, BOXES_AN_IMAGE)
+        of = np.repeat(np.arange(len(images)), n)
+        at = self._order[first[of] + np.arange(len(of)) - np.repeat(np.cumsum(n) - n, n)]
+        boxes = np.clip(self._boxes[at], 0, 1)
+        way = np.where(of % 2 == 1, turn[of // 2], 1)
+        boxes[way >= _TRANSPOSED] = boxes[way >= _TRANSPOSED][:, [1, 0, 3, 2]]
+        for ways, low in ((_FROM_COLUMNS, 0), (_FROM_ROWS, 1)):
+            chosen = np.isin(way, ways)
+            boxes[chosen, low], boxes[chosen, low + 2] = 1 - boxes[chosen, low + 2], 1 - boxes[chosen, low]
+        return Boxes(of // 2, of % 2 == 1, boxes.astype(np.float32))
+
+
+def upright(squares: NDArray[np.uint8], turn: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Turn squares, uint8 (k, side, side), each as the EXIF orientation beside it says, uint8 (k), 1 to 8."""
+    squares = squares.copy()
     for orientation in np.unique(turn[turn > 1]).tolist():
         chosen = np.flatnonzero(turn == orientation)
-        some = other[chosen].transpose(0, 2, 1) if orientation >= _TRANSPOSED else other[chosen]
+        some = squares[chosen].transpose(0, 2, 1) if orientation >= _TRANSPOSED else squares[chosen]
         some = some[:, :, ::-1] if orientation in _FROM_COLUMNS else some
-        other[chosen] = some[:, ::-1] if orientation in _FROM_ROWS else some
-    a, b = (x.reshape(len(x), x.shape[1] * x.shape[2]).astype(np.float32) for x in (one, other))
-    a -= a.mean(axis=1, keepdims=True)
-    b -= b.mean(axis=1, keepdims=True)
-    product = np.einsum("ij,ij->i", a, b)
-    length = np.sqrt(np.einsum("ij,ij->i", a, a) * np.einsum("ij,ij->i", b, b))
-    correlated: NDArray[np.float32] = np.divide(product, length, out=np.zeros(len(a), np.float32), where=length > 0)
-    return correlated
+        squares[chosen] = some[:, ::-1] if orientation in _FROM_ROWS else some
+    return squares

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from dataset_doctor.pixels import TURN_BACK, Duplicates, Pixels
-from dataset_doctor.scan import scan, thumbnails
-from dataset_doctor.scan.near import correlation, find_duplicates, max_bits_for, near_pairs, turned, turned_pairs
+from dataset_doctor.scan import _neighbours, near, scan, thumbnails
+from dataset_doctor.scan._look import SKETCH_IS_ODD
+from dataset_doctor.scan._neighbours import neighbours
+from dataset_doctor.scan.near import find_duplicates, max_bits_for, near_pairs, turned, turned_pairs, upright
 from tests.drawing import draw, drawn_pixels
 from tests.scan.pictures import encoded, folder_of, photo
 
@@ -269,66 +272,186 @@ def test_a_symmetric_picture_is_no_copy_of_itself_by_hash() -> None:
     assert result.near_turn.tolist() == [1, 1, 1]
 
 
-def test_pairs_that_look_different_are_not_believed() -> None:
-    """Of pictures with alike hashes those make a pair whose thumbnails agree, in brightness or mirrored too; unreadable ones do not."""
-    rng = np.random.default_rng(0)
-    picture, other = rng.integers(0, 200, (2, 32, 32)).astype(np.uint8)
-    smooth = np.kron(rng.integers(0, 200, (16, 16)), np.ones((2, 2))).astype(np.uint8)
-    small = np.stack([smooth, smooth // 2 + 60, other, smooth[:, ::-1], np.zeros_like(smooth), picture])
-    asked: list[int] = []
+def squares_of(pictures: list[np.ndarray]) -> Callable[..., np.ndarray]:
+    """Give the function that `find_duplicates` asks for small images, of these."""
 
-    def thumbnails(rows: np.ndarray) -> np.ndarray:
-        asked.extend(rows.tolist())
-        return small[rows]
+    def thumbnails(rows: np.ndarray, side: int = 32) -> np.ndarray:
+        images = [Image.fromarray(pictures[row]).convert("L").resize((side, side), Image.Resampling.BOX) for row in rows.tolist()]
+        return np.stack([np.asarray(image) for image in images]) if images else np.zeros((0, side, side), np.uint8)
+
+    return thumbnails
+
+
+def test_pairs_that_look_different_are_not_believed() -> None:
+    """Of images with alike hashes those make a pair whose squares agree, in brightness or mirrored too; unreadable ones do not."""
+    picture, other = photo(1, 96, 96), photo(2, 96, 96)
+    darker = (picture // 2 + 60).astype(np.uint8)
+    asked: list[int] = []
+    squares = squares_of([picture, darker, other, picture[:, ::-1], np.zeros_like(picture), other])
+
+    def thumbnails(rows: np.ndarray, side: int = 32) -> np.ndarray:
+        asked.extend(rows.tolist() if side == 32 else [])
+        return squares(rows, side)
 
     text = (
-        "a.jpg 9x9 perceptual=ff\nb.jpg 9x9 perceptual=fe\nc.jpg 9x9 perceptual=fc\nd.jpg 9x9 perceptual=55555555555555aa\n"
-        "e.jpg 9x9 perceptual=f8\nf.jpg 9x9\n"
+        "a.jpg 96x96 perceptual=ff\nb.jpg 96x96 perceptual=fe\nc.jpg 96x96 perceptual=fc\nd.jpg 96x96 perceptual=55555555555555aa\n"
+        "e.jpg 96x96 perceptual=f8\nf.jpg 96x96\n"
     )
     result = duplicates(text, thumbnails=thumbnails)
 
     assert result.near_pairs.tolist() == [[0, 1], [0, 3], [1, 3]]
     assert result.near_turn.tolist() == [1, 2, 2]
     assert result.near_group.tolist() == [0, 0, -1, 0, -1, -1]
-    assert sorted(asked) == [0, 1, 2, 3, 4], "each picture of a pair is asked for once, others are not"
+    assert result.near_certain.all()
+    assert sorted(asked) == [0, 1, 2, 3, 4], "each image of a pair is asked for once, others are not"
 
 
-def test_a_thousand_alike_pictures_are_not_all_compared() -> None:
+def test_many_alike_images_are_not_all_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pairs within a cluster that is already joined are passed over, and the cluster is whole."""
-    n = 1500
+    monkeypatch.setattr(near, "VERIFIED_AT_ONCE", 2_000)
+    n = 400
     dataset, _ = draw(f"a.jpg 9x9 x{n}")
     pixels = drawn_pixels(f"a.jpg 9x9 x{n}")
     hashes = np.arange(n, dtype=np.uint64) << np.uint64(20)
     pixels = Pixels(**{name: getattr(pixels, name) for name in Pixels.__slots__} | {"perceptual": hashes + np.uint64(1)})
-    ramp = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    squares = squares_of([photo(1, 32, 32)] * n)
 
-    result = find_duplicates(dataset, pixels, thumbnails=lambda rows: np.repeat(ramp, len(rows), axis=0))
+    result = find_duplicates(dataset, pixels, thumbnails=squares)
 
     every = len(near_pairs(pixels.perceptual, 6)[0])
     assert set(result.near_group.tolist()) == {0}
     assert len(result.near_pairs) < every / 2
 
 
-def test_correlation_ignores_brightness_and_contrast() -> None:
-    """Unrelated noise correlates little, a darker copy fully, a single colour not at all."""
-    rng = np.random.default_rng(1)
-    a, b = rng.integers(0, 128, (2, 1, 16, 16)).astype(np.uint8)
+# Of one shot or not -------------------------------------------------------------------------------------------------
 
-    one = np.concatenate([a, a, a])
-    other = np.concatenate([b, a * 2, np.full_like(a, 9)])
-    values = correlation(one, other, np.ones(3, np.uint8))
 
-    assert abs(values[0]) < 0.3
-    assert values[1] == pytest.approx(1)
-    assert values[2] == 0
+def scene(seed: int, width: int = 320, height: int = 240) -> np.ndarray:
+    """Make an image with structure of every width, as photos have."""
+    rng = np.random.default_rng(seed)
+    layers = [
+        np.asarray(Image.fromarray(rng.integers(0, 256, (n, n, 3), np.uint8)).resize((width, height), Image.Resampling.BICUBIC), np.float64)
+        for n in (4, 9, 20, 45)
+    ]
+    mixed = sum(layer * share for layer, share in zip(layers, (0.4, 0.3, 0.2, 0.1), strict=True))
+    return ((mixed - mixed.min()) / (mixed.max() - mixed.min()) * 255).astype(np.uint8)
+
+
+def cropped(picture: np.ndarray, left: float, top: float, right: float, bottom: float) -> np.ndarray:
+    height, width = picture.shape[:2]
+    return picture[round(top * height) : round((1 - bottom) * height), round(left * width) : round((1 - right) * width)]
+
+
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "cropped by 10 % about the middle": lambda a: cropped(a, 0.05, 0.05, 0.05, 0.05),
+    "cropped by 8 % at two sides": lambda a: cropped(a, 0.08, 0, 0, 0.08),
+    "recoloured": lambda a: np.clip(a * [1.2, 0.9, 0.75] + [-10, 5, 15], 0, 255).astype(np.uint8),
+    "half as colourful": lambda a: (a * 0.5 + np.asarray(Image.fromarray(a).convert("L"))[:, :, None] * 0.5).astype(np.uint8),
+    "mirrored and cropped": lambda a: cropped(a[:, ::-1], 0.03, 0.05, 0.04, 0),
+    "of a quarter of the size": lambda a: np.asarray(Image.fromarray(a).resize((80, 60))),
+    "brightened, with white cut off": lambda a: np.clip(a * 1.25, 0, 255).astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("size", [(320, 240), (32, 32)], ids=["photo", "32 px"])
+def test_changed_copies_are_found_among_others(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Each kind of copy is joined with its original, of small images too, and with nothing else."""
+    files, wanted = {}, []
+    for number, (name, change) in enumerate(CHANGES.items()):
+        original = scene(number)
+        for which, picture in (("a", original), ("b", change(original))):
+            shown = Image.fromarray(picture)
+            files[f"{number} {which}.jpg"] = encoded(shown if size[0] > 32 else shown.resize(size, Image.Resampling.BOX), quality=88)
+        wanted += [number, number]
+        assert name
+    files |= {f"other {seed:02}.jpg": encoded(Image.fromarray(scene(seed + 50)).resize(size), quality=88) for seed in range(30)}
+    dataset = folder_of(tmp_path, files)
+    pixels = scan(dataset, cache=None, workers=1)
+
+    result = find_duplicates(dataset, pixels, thumbnails=thumbnails(dataset, pixels, cache=None, workers=1))
+
+    assert result.near_group.tolist() == wanted + [-1] * 30
+
+
+def on_ground(ground: np.ndarray, thing: np.ndarray, seed: int) -> np.ndarray:
+    """Put a thing in the middle of a ground, and photograph it: no two photos have the same noise."""
+    shown = ground.astype(np.float64)
+    height, width = thing.shape[:2]
+    top, left = (ground.shape[0] - height) // 2, (ground.shape[1] - width) // 2
+    shown[top : top + height, left : left + width] = thing
+    return np.clip(shown + np.random.default_rng(seed).normal(0, 2, shown.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("side", [60, 100])
+def test_two_things_on_one_ground_are_no_pair(side: int) -> None:
+    """Photos of one thing on a ground are a pair, photos of two things on it are not, though everything around them is the same."""
+    ground, things = scene(1, 400, 400), [scene(seed, side, side) for seed in (2, 3)]
+    pictures = [on_ground(ground, things[thing], seed) for seed, thing in enumerate((0, 1, 0))]
+    text = "a.jpg 400x400 perceptual=ff\nb.jpg 400x400 perceptual=fe\nc.jpg 400x400 perceptual=fc\n"
+
+    result = duplicates(text, thumbnails=squares_of(pictures))
+
+    assert result.near_pairs.tolist() == [[0, 2]]
+
+
+def test_boxes_of_other_content_are_no_pair() -> None:
+    """A thing too small to spoil a window is seen where it is labelled."""
+    ground, things = scene(1, 400, 400), [np.full((16, 16, 3), level, np.uint8) for level in (20, 235)]
+    things[1][4:12, 4:12] = 20
+    pictures = [on_ground(ground, things[thing], seed) for seed, thing in enumerate((0, 1, 0))]
+    images = [f"{name}.jpg 400x400 perceptual={bits}" for name, bits in (("a", "ff"), ("b", "fe"), ("c", "fc"))]
+    labelled = "classes: x\n" + "".join(f"{image}\n  x 190 190 210 210\n" for image in images)
+
+    result = duplicates(labelled, thumbnails=squares_of(pictures))
+
+    assert result.near_pairs.tolist() == [[0, 2]]
+
+
+def test_signs_with_other_digits_are_no_pair() -> None:
+    """Two signs of one shape and on one ground differ in their digits alone."""
+
+    def sign(digits: str, seed: int) -> np.ndarray:
+        image = Image.new("RGB", (64, 64), (90, 110, 90))
+        draw_on = ImageDraw.Draw(image)
+        draw_on.ellipse((2, 2, 61, 61), (200, 30, 30))
+        draw_on.ellipse((10, 10, 53, 53), (240, 240, 240))
+        draw_on.text((14, 18), digits, (10, 10, 10), font_size=28)
+        return on_ground(np.asarray(image), np.asarray(image), seed)
+
+    pictures = [sign(digits, seed) for seed, digits in enumerate(("30", "80", "30"))]
+    text = "a.jpg 64x64 perceptual=ff\nb.jpg 64x64 perceptual=fe\nc.jpg 64x64 perceptual=fc\n"
+
+    result = duplicates(text, thumbnails=squares_of(pictures))
+
+    assert result.near_pairs.tolist() == [[0, 2]]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_correlation_turns_the_partner(orientation: int) -> None:
-    """A picture is alike the one that an orientation turns into it, and unlike that turned otherwise."""
-    picture = np.random.default_rng(2).integers(0, 256, (1, 16, 16)).astype(np.uint8)
+def test_the_partner_is_turned_before_it_is_compared(orientation: int) -> None:
+    """An image turned by an orientation is set upright again by the one that undoes it."""
+    picture = np.random.default_rng(2).integers(0, 256, (1, 32, 32)).astype(np.uint8)
     stored = turned_picture(picture[0], int(TURN_BACK[orientation]))[None]
 
-    values = [float(correlation(picture, stored, np.array([way], np.uint8))[0]) for way in range(1, 9)]
+    assert [way for way in range(1, 9) if (upright(stored, np.array([way], np.uint8)) == picture).all()] == [orientation]
 
-    assert [way for way, value in zip(range(1, 9), values, strict=True) if value > 0.99] == [orientation]
+
+# Neighbours ---------------------------------------------------------------------------------------------------------
+
+
+def test_neighbours_are_found_without_comparing_all_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among divided images nearly all planted twins, mirrored ones too, are found as when each is compared with each."""
+    rng = np.random.default_rng(4)
+    some = rng.normal(0, 40, (3_000, 53))
+    twins = some[:300] + rng.normal(0, 8, (300, 53))
+    twins[150:] *= np.where(SKETCH_IS_ODD, -1, 1)
+    sketches = np.clip(np.concatenate([some, twins]), -127, 127).astype(np.int8)
+
+    def found() -> set[tuple[int, int, bool]]:
+        pairs, _, mirrored = neighbours(sketches)
+        return {(int(a), int(b), bool(m)) for (a, b), m in zip(pairs, mirrored, strict=True)}
+
+    planted = {(i, 3_000 + i, i >= 150) for i in range(300)}
+    assert planted <= found()
+    monkeypatch.setattr(_neighbours, "EXHAUSTIVE", 500)
+    monkeypatch.setattr(_neighbours, "LEAF", 400)
+    assert len(planted & found()) >= 280

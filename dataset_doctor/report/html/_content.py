@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -174,7 +175,7 @@ def _finding(
         "total": finding.locations_total,
         "advice": None if advice is None else [_text(advice.id, 20), _text(advice.action.replace("_", " "), 60)],
         "strip": [_strip(name, places, made, index) for name in shown],
-        "groups": _groups(places, index) if paired else [],
+        "groups": _groups(places, made, index) if paired else [],
     }
 
 
@@ -252,16 +253,18 @@ def _grouped(places: Sequence[Place]) -> list[list[Place]]:
     return [grouped for grouped in members.values() if len(grouped) > 1] or list(members.values())
 
 
-def _groups(places: Sequence[Place], index: dict[str, int]) -> list[list[list[Any]]]:
-    """Give the members of each group: number of the picture, name, split and detail."""
-    groups = [
-        [
-            [index.get(_picture(place) or ""), _name(_picture(place) or wording.place_name(place)), _text(place.split or "", 60)]
-            for place in group
-        ]
-        for group in _grouped(places)
-    ]
+def _groups(places: Sequence[Place], made: dict[str, Thumbnail], index: dict[str, int]) -> list[list[list[Any]]]:
+    """Give the members of each group: number of the image, name, split, labels in words, and boxes to draw as shares of its sides."""
+    groups = [[_member(place, made, index) for place in group] for group in _grouped(places)]
     return ([group for group in groups if any(picture is not None for picture, *_ in group)] or groups)[:GROUPS]
+
+
+def _member(place: Place, made: dict[str, Thumbnail], index: dict[str, int]) -> list[Any]:
+    name = _picture(place) or ""
+    boxes = [_share(box, made[name]) for _, box in place.labels if box is not None and name in made]
+    counts = Counter(label for label, _ in place.labels)
+    said = ", ".join(f"{_text(label, 40)} × {n:,}" if n > 1 else _text(label, 40) for label, n in sorted(counts.items()))
+    return [index.get(name), _name(name or wording.place_name(place)), _text(place.split or "", 60), _text(said, 120), boxes]
 
 
 # Classes, splits, charts --------------------------------------------------------------------------------------------

@@ -473,7 +473,7 @@
     if (!found.length) return null;
     return section("pairs", "Duplicates and leakage", found.map((finding) => el("div", { class: finding.severity }, el("h3", { class: "group" }, badge(finding.severity), " ", text(finding.message), " ", el("a", { class: "small", href: `#${finding.code}` }, finding.code)),
       el("div", { class: "together" }, finding.groups.map((members) => el("div", { class: "card" },
-        pictures(members.slice(0, 4).map(([picture, name, split]) => ({ picture, name, boxes: [], note: split === "all" ? "" : split }))),
+        pictures(members.slice(0, 4).map(([picture, name, split, labels, boxes]) => ({ picture, name, boxes, note: [split === "all" ? "" : split, labels].filter(Boolean).join(": ") }))),
         members.length > 4 ? el("p", { class: "small quiet" }, `… and ${whole(members.length - 4)} more`) : null))),
       finding.total > finding.groups.flat().length ? el("p", { class: "small quiet" }, `${whole(finding.groups.length)} groups shown; ${whole(finding.total)} places in all`) : null)));
   }
