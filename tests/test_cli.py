@@ -83,6 +83,8 @@ def test_outputs_by_suffix(tmp_path: Path) -> None:
         (["audit", ".", "-o", "report.pdf"], ".json"),
         (["audit", ".", "-o", "no/such/folder/report.json"], "no/such/folder"),
         (["explain", "DD99"], "no check is called"),
+        (["explain", "DD999"], "Did you mean the family DD6"),
+        (["audit", "."], "is empty"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -25,7 +25,7 @@ from dataset_doctor.balance.optimal import (
     shorter,
     within_budget,
 )
-from dataset_doctor.findings import percent
+from dataset_doctor.findings import percent, plural
 from dataset_doctor.plan import Certificate, CurvePoint
 from dataset_doctor.statistics import imbalance_ratio
 
@@ -153,8 +153,9 @@ def _figures(demand: Demand, floor: NDArray[np.float64], repeats: Repeats) -> st
     made = instances_of(demand.counts, repeats)
     asked = demand.is_wanted
     met = int((made >= floor - DUST)[asked].sum())
+    images = plural(int(repeats.sum()), "image")
     return (
-        f"{met:,} of {int(asked.sum()):,} floors met in {int(repeats.sum()):,} images, imbalance {_imbalance(made):,.1f} : 1,"
+        f"{met:,} of {plural(int(asked.sum()), 'floor')} met in {images}, imbalance {_imbalance(made):,.1f} : 1,"
         f" effective sample share {percent(_share(repeats))}"
     )
 

@@ -1,5 +1,6 @@
 """The table of checks: one line a check, in code order. A code is never used again for something else."""
 
+import re
 from collections.abc import Iterable
 
 from dataset_doctor.checks import (
@@ -192,7 +193,17 @@ def find_check(word: str) -> Check:
     for check in CHECKS:
         if word.upper() == check.code or word.lower() == check.name:
             return check
-    raise UsageError(f"no check is called {word}.", did_you_mean(word, [name for check in CHECKS for name in (check.code, check.name)]))
+    raise _unknown(word)
+
+
+def _unknown(word: str) -> UsageError:
+    """Say that a word fits no check; one that is made like a code is helped with the nearest family there is."""
+    if made := re.fullmatch(r"DD(\d)\d*", word.upper()):
+        families = sorted({int(check.code[2]) for check in CHECKS})
+        near = min(families, key=lambda family: (abs(family - int(made[1])), family))
+        codes = [check.code for check in CHECKS if check.code.startswith(f"DD{near}")]
+        return UsageError(f"no check is called {word}.", f"Did you mean the family DD{near}, {codes[0]} to {codes[-1]}?")
+    return UsageError(f"no check is called {word}.", did_you_mean(word, [name for check in CHECKS for name in (check.code, check.name)]))
 
 
 def select(chosen: Iterable[str] = (), ignored: Iterable[str] = ()) -> tuple[Check, ...]:

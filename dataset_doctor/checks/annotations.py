@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from dataset_doctor.dataset import Dataset
@@ -52,9 +54,10 @@ def box_outside_image(dataset: Dataset, facts: Facts) -> Found | None:
     if not len(rows):
         return None
     how_many = plural(len(rows), "box leaves its image", "boxes leave their image")
-    worst = excess[rows].max()
+    worst = float(excess[rows].max())
+    at_worst = f"{worst:,.0f}" if worst >= 10 else f"{math.ceil(worst * 100) / 100:g}"  # never less than what it exceeds
     severity = Severity.ERROR if (share[rows] > LOADER_TOLERANCE).any() else Severity.WARNING
-    message = f"{how_many} by more than 1 px, at worst by {worst:,.0f} px"
+    message = f"{how_many} by more than 1 px, at worst by {at_worst} px"
     return Found(len(rows), message, annotations=rows, field="bbox", severity=severity)
 
 

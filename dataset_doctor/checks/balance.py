@@ -49,7 +49,7 @@ def class_imbalance(dataset: Dataset, facts: Facts) -> Found | None:
     used = np.flatnonzero(instances)
     if len(used) < 2:
         return None
-    largest, smallest = used[instances[used].argmax()], used[instances[used].argmin()]
+    largest, smallest = used[instances[used].argmax()], used[::-1][instances[used][::-1].argmin()]  # as tables of classes end
     ratio = instances[largest] / instances[smallest]
     if ratio < IMBALANCE:
         return None
@@ -58,7 +58,7 @@ def class_imbalance(dataset: Dataset, facts: Facts) -> Found | None:
     where = "" if split is None else f" in {dataset.splits[split]}"
     message = (
         f"{names[largest]} holds {instances[largest] / instances.sum():.0%} of the {instances.sum():,} instances"
-        f"{where}, {ratio:,.1f} × {names[smallest]}; {plural(len(rare), 'class', 'classes')} below a tenth"
+        f"{where}, {ratio:,.1f} × {names[smallest]}; {plural(len(rare), 'class has', 'classes have')} at most a tenth as many"
     )
     severity = Severity.WARNING if instances[largest] >= IMBALANCE_BASE else Severity.INFO
     places = class_places(dataset, rare.tolist(), dataset.training_split)

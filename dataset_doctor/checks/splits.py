@@ -286,7 +286,7 @@ def split_tiny(dataset: Dataset, facts: Facts) -> Found | None:
     if not small and not swapped:
         return None
     texts = [f"{name} holds {plural(rows[name], 'image')} of {total:,}" for name in small]
-    texts += [f"{name} holds {rows[name]:,} images, {trained} only {train:,}" for name in swapped]
+    texts += [f"{name} holds {plural(rows[name], 'image')}, {trained} only {train:,}" for name in swapped]
     places = [Place(split=name) for name in dict.fromkeys([*small, *swapped])]
     return Found(len(places), "; ".join(texts), places=places)
 

@@ -313,9 +313,13 @@ def _finish(
         write(treated, out, target, materialize=materialize, force=force, options=options, progress=progress)
     progress.close()
     if plan.dropped.records:
+        from dataset_doctor.findings import plural
+
         more = len(plan.dropped.records) - RECORDS_SHOWN
         listed = [*plan.dropped.records[:RECORDS_SHOWN], *([f"… {more:,} more, in OUT/dataset-doctor.json"] if more > 0 else [])]
-        say(f"{len(plan.dropped.records):,} broken records {'would be' if dry_run else 'were'} left out:", "\n".join(listed))
+        n = len(plan.dropped.records)
+        verb = "would be" if dry_run else "was" if n == 1 else "were"
+        say(f"{plural(n, 'broken record')} {verb} left out:", "\n".join(listed))
     if json:
         sys.stdout.write(codec.dumps(plan.to_dict(), indent=2) + "\n")
         return

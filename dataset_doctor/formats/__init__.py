@@ -11,6 +11,7 @@ from typing import Protocol
 
 from dataset_doctor.dataset import Dataset, FormatName, Given, Place, Problem, Shapes
 from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, did_you_mean
+from dataset_doctor.findings import plural
 from dataset_doctor.formats import _coco_shapes, _yolo_shapes, coco, folder, voc, yolo
 from dataset_doctor.formats._capabilities import LeftOut, left_out, losses, unwritable
 from dataset_doctor.formats._files import Candidate, Progress, Tree, Unreadable, decode, join_trees, read_regular, silent, suffix, walk
@@ -223,10 +224,12 @@ def _nothing_here(tree: Tree, only: str | None, format: str | None) -> DatasetNo
         return DatasetNotFound(f"{what} is not a label file of a known format.", "Give a folder, a data.yaml, a COCO .json or a VOC .xml.")
     if not tree.files:
         return DatasetNotFound(f"no dataset here: {what} is empty.")
+    looked = "Looked for COCO .json, VOC .xml, YOLO .txt and class folders."
+    if not tree.images:
+        return DatasetNotFound(f"no dataset here: {what} holds neither images nor {kind}.", looked)
     return DatasetNotFound(
-        f"no dataset here: {what} holds {len(tree.images):,} images and no {kind}.",
-        "Looked for COCO .json, VOC .xml, YOLO .txt and class folders. Labels elsewhere? Give their folder and add --images "
-        + shlex.quote(str(tree.root)),
+        f"no dataset here: {what} holds {plural(len(tree.images), 'image')} and no {kind}.",
+        f"{looked} Labels elsewhere? Give their folder and add --images {shlex.quote(str(tree.root))}",
     )
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Place, Problem
+from dataset_doctor.findings import plural
 from dataset_doctor.formats._coco_cut import encoded
 from dataset_doctor.formats._files import Tree, Unreadable
 
@@ -169,7 +170,7 @@ def with_stated(dataset: Dataset, told: Stated) -> Dataset:
         problems.append(_problem(f"{names[row]} is stated to repeat a picture of another size{others}"))
     gone = sorted(set(told.source_of).difference(names)) if not told.in_lists else []
     if gone:
-        problems.append(_problem(f"it names {len(gone):,} images that are not here, first {gone[0]}"))
+        problems.append(_problem(f"it names {plural(len(gone), 'image')} not here, first {gone[0]}"))
     picture = np.unique(row_of, return_inverse=True)[1].astype(np.int32)
     return dataclasses.replace(dataset, images=dataclasses.replace(images, picture=picture), problems=(*dataset.problems, *problems))
 

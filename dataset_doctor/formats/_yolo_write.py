@@ -18,6 +18,7 @@ import numpy as np
 
 from dataset_doctor.dataset import Dataset, Geometry, LabelState
 from dataset_doctor.errors import UsageError
+from dataset_doctor.findings import plural
 from dataset_doctor.formats._files import Progress, Unreadable, reopened, silent
 from dataset_doctor.formats._pictures import bring
 from dataset_doctor.formats._stage import Materialize, Stage
@@ -171,7 +172,8 @@ def _write_lists(dataset: Dataset, stage: Stage) -> list[str]:
     dropped = dataset.plan["dropped"]["records_with_errors"] if dataset.plan is not None else 0
     if dropped:
         raise UsageError(
-            f"{dropped:,} records are left out, and a list leaves the source's label files as they are.", "Use --materialize symlink."
+            f"{plural(dropped, 'record')} would be left out, and a list leaves the source's label files as they are.",
+            "Use --materialize symlink.",
         )
     root = str(stage.source)
     names: list[str] = images.file_name.tolist()

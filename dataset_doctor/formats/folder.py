@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataset_doctor.dataset import NO_ID, UNKNOWN_SIZE, Annotations, Class, Dataset, Geometry, Images, LabelState, Place, Problem
+from dataset_doctor.findings import plural
 from dataset_doctor.formats._files import (
     MAX_DEPTH,
     REPORTED_JUNK,
@@ -220,7 +221,7 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
     problems += [Problem("class-folder-hidden", Place(file=name), "image readers take it for a class") for name in listing.hidden]
     evidence = list(candidate.evidence)
     if elsewhere := len(tree.images) - n - len(listing.orphans):
-        evidence.append(f"{elsewhere:,} images elsewhere are not part of it")
+        evidence.append(f"{plural(elsewhere, 'image')} elsewhere {'is' if elsewhere == 1 else 'are'} not part of it")
     return Dataset(
         root=tree.root,
         format="folder",

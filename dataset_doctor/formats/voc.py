@@ -29,6 +29,7 @@ from dataset_doctor.dataset import (
     Place,
     Problem,
 )
+from dataset_doctor.findings import plural
 from dataset_doctor.formats._files import (
     Candidate,
     Progress,
@@ -133,7 +134,7 @@ def _candidate(tree: Tree, group: _Group) -> Candidate:
     n_folders = len({posixpath.dirname(name) for name in group.xmls})
     where = "1 folder" if n_folders == 1 else f"{n_folders:,} folders"
     evidence = [f"{len(group.xmls):,} XML files with the root element <annotation> in {where}"]
-    evidence += [f"{len(lists):,} lists in ImageSets"] if lists else []
+    evidence += [f"{plural(len(lists), 'list')} in ImageSets"] if lists else []
     if lists:
         variant = "devkit"
     elif all(base_folder(name) == posixpath.dirname(name) and not is_annotation_folder(base_folder(name)) for name in group.xmls):

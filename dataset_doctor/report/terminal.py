@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from dataset_doctor.dataset import Place
-from dataset_doctor.findings import Finding, Report, Severity
+from dataset_doctor.findings import Finding, Recommendation, Report, Severity, plural
 from dataset_doctor.report import wording
-from dataset_doctor.report.page import COMMAND, QUIET, STRONG, Page, column, pad
+from dataset_doctor.report.page import QUIET, STRONG, Page, column, pad
 from dataset_doctor.report.text import cells, printable, shorten, wrap
 from dataset_doctor.statistics import ClassRow, SplitRow
 
-_FINDINGS_SHOWN = 12
+_PAGE = "report.html"
+"""What to open for all that does not stand here."""
+
+_FINDINGS_SHOWN, _COMMANDS_SHOWN = 12, 3
 _CLASSES_SHOWN, _HEAD, _TAIL = 14, 8, 5
 _SPLIT_COLUMNS = 4
 _NAME_CELLS = 28
@@ -37,13 +40,14 @@ def show(report: Report, console: Console, *, name: str) -> None:
     """
     page = Page.of(console)
     findings = wording.ranked(report)
+    told: dict[str, int] = {}
     blocks = [
         _head(page, report, Path(name).name or Path(name).resolve().name),
         _verdict(page, report),
-        _findings(page, report, findings),
+        _findings(page, report, findings, told),
         _classes(page, report),
-        _facts(page, report),
-        _next(page, report, findings, name),
+        _facts(page, report, told),
+        _next(page, report, findings, told, name),
     ]
     page.show(console, blocks)
 
@@ -82,12 +86,12 @@ def _verdict(page: Page, report: Report) -> list[Text]:
 # Findings -----------------------------------------------------------------------------------------------------------
 
 
-def _findings(page: Page, report: Report, findings: Sequence[Finding]) -> list[Text]:
+def _findings(page: Page, report: Report, findings: Sequence[Finding], told: dict[str, int]) -> list[Text]:
+    """Lay out a row a finding; `told` is filled with the recommendations whose commands stand here, and the numbers of their rows."""
     shown = findings[:_FINDINGS_SHOWN]
     rank_cells = len(str(len(shown)))
     margin = 1 + rank_cells + 2 + 7 + 2
     room = page.width - margin
-    told: dict[str, int] = {}
     lines = []
     for rank, finding in enumerate(shown, 1):
         code = page.clean(finding.code)
@@ -102,7 +106,7 @@ def _findings(page: Page, report: Report, findings: Sequence[Finding]) -> list[T
         lines += _advice(page, report, finding, rank, told, margin)
     hidden = findings[_FINDINGS_SHOWN:]
     if hidden:
-        more = page.clean(f"… {len(hidden):,} more ({wording.counted(hidden)}): -o report.md")
+        more = page.clean(f"… {len(hidden):,} more ({wording.counted(hidden)}): -o {_PAGE}")
         lines.append(Text.assemble(" " * margin, (more, QUIET)))
     return lines
 
@@ -148,13 +152,18 @@ def _advice(page: Page, report: Report, finding: Finding, rank: int, told: dict[
 
 
 def _classes(page: Page, report: Report) -> list[Text]:
-    """Lay out the class table; what does not fit goes in this order: long names, the bar, the splits, the share."""
+    """Lay out the class table; what does not fit goes in this order: long names, the bar, the splits, the share.
+
+    A long table ends with the rarest classes that have instances; those without are counted below it.
+    """
     tables = report.statistics
     rows = sorted(tables.classes, key=lambda row: (-row.instances, row.index))
     if not rows:
         return []
     all_shown = len(rows) <= _CLASSES_SHOWN
-    shown = rows if all_shown else rows[:_HEAD] + rows[-_TAIL:]
+    used = [row for row in rows if row.instances]
+    shown = rows if all_shown else used if len(used) <= _CLASSES_SHOWN else used[:_HEAD] + used[-_TAIL:]
+    unused = len(rows) - len(used) if not all_shown else 0
     names = [page.clean(row.name) or '""' for row in shown]
     name_wanted = min(max(cells(name) for name in [*names, "class"]), _NAME_CELLS)
     splits = tables.splits if 1 < len(tables.splits) <= _SPLIT_COLUMNS else ()
@@ -182,9 +191,10 @@ def _classes(page: Page, report: Report) -> list[Text]:
         label = pad(shorten(name, name_cells, page.ellipsis), name_cells)
         drawn = f"  {page.bar(row.instances / most, bar_cells)}" if bar and row.instances else ""
         lines.append(Text.assemble(f" {label}{figures}", (drawn, "blue")))
-    if not all_shown:
-        more = page.clean(f" … {len(rows) - len(shown):,} more in -o classes.csv")
-        lines.insert(1 + _HEAD, Text(more, QUIET))
+    if (between := len(rows) - len(shown) - unused) > 0:
+        lines.insert(1 + _HEAD, Text(page.clean(f" … {between:,} more: -o {_PAGE}"), QUIET))
+    if unused:
+        lines.append(Text(page.clean(f" … {plural(unused, 'class', 'classes')} without an instance: -o {_PAGE}"), QUIET))
     return lines
 
 
@@ -195,23 +205,37 @@ def _split_column(page: Page, at: int, split: SplitRow, rows: Sequence[ClassRow]
 # Facts and what next ------------------------------------------------------------------------------------------------
 
 
-def _facts(page: Page, report: Report) -> list[Text]:
+def _facts(page: Page, report: Report, told: Mapping[str, int]) -> list[Text]:
     facts = wording.facts(report)
-    if report.recommendations:
-        actions = dict.fromkeys(recommendation.action.replace("_", " ") for recommendation in report.recommendations)
-        facts.append(("advice", [*actions, "details: -o report.md"]))
+    to_run: dict[str, str] = {}
+    for at, recommendation in enumerate(_not_told(report, told)):
+        to_run[_action(recommendation)] = "under Next" if at < _COMMANDS_SHOWN else f"-o {_PAGE}"
+    by_id = {recommendation.id: recommendation for recommendation in report.recommendations}
+    to_run |= {_action(by_id[id]): f"at {rank}" for id, rank in told.items()}
+    to_do = dict.fromkeys(_action(r) for r in report.recommendations if not r.command)
+    if to_run:
+        facts.append(("to run", [f"{action} ({place})" for action, place in sorted(to_run.items(), key=lambda item: item[1])]))
+    if others := [action for action in to_do if action not in to_run]:
+        facts.append(("advice", [*others, f"details: -o {_PAGE}"]))
     return page.facts(facts)
 
 
-def _next(page: Page, report: Report, findings: Sequence[Finding], name: str) -> list[Text]:
-    commands = [f"dataset-doctor explain {findings[0].code}"] if findings else []
+def _action(recommendation: Recommendation) -> str:
+    return recommendation.action.replace("_", " ")
+
+
+def _not_told(report: Report, told: Mapping[str, int]) -> list[Recommendation]:
+    """Give the recommendations that a command carries out and that no finding's row shows; each command once."""
+    shown = {r.command for r in report.recommendations if r.id in told}
+    left = {r.command: r for r in reversed(report.recommendations) if r.command and r.command not in shown}
+    return list(left.values())[::-1]
+
+
+def _next(page: Page, report: Report, findings: Sequence[Finding], told: Mapping[str, int], name: str) -> list[Text]:
+    commands = [r.command or "" for r in _not_told(report, told)[:_COMMANDS_SHOWN]]
+    commands += [f"dataset-doctor explain {findings[0].code}"] if findings else []
     given = ((option, report.run.options.get(option)) for option in ("format", "images", "classes"))
     read = [word for option, value in given if value for word in (f"--{option}", printable(str(value)))]
-    commands.append(shlex.join(["dataset-doctor", "audit", printable(name), *read, "-o", "report.json"]))
-    room = page.width - 8
-    side_by_side = "   ".join(page.clean(command) for command in commands)
-    if cells(side_by_side) <= room:
-        return [Text.assemble((" Next   ", STRONG), (side_by_side, COMMAND))]
-    first, *others = commands
-    lines = page.command(first, Text(" Next   ", STRONG))
-    return lines + [line for command in others for line in page.command(command, Text(" " * 8))]
+    commands.append(shlex.join(["dataset-doctor", "audit", printable(name), *read, "-o", _PAGE]))
+    lines = [page.command(command, Text(" " * 8 if at else " Next   ", "" if at else STRONG)) for at, command in enumerate(commands)]
+    return [line for command in lines for line in command]

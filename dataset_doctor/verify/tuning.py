@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 import numpy as np
 
 from dataset_doctor.errors import UsageError, did_you_mean, needs
+from dataset_doctor.findings import plural
 from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.verify.training import Scored, Settings, TrainingFailed, seed_of
 
@@ -221,7 +222,7 @@ def search_all(
         progress: Called with steps done and steps of all trials.
     """
     each = budget(method, trials, [arm.where for arm in arms])
-    what, total = f"Tuning {len(arms):,} arms × {each:,} trials", each * steps * len(arms)
+    what, total = f"Tuning {plural(len(arms), 'arm')} × {plural(each, 'trial')}", each * steps * len(arms)
 
     def stepped(number: int) -> Callable[[int], None]:
         return lambda step: progress(what, number * each * steps + step, total)

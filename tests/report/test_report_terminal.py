@@ -40,9 +40,10 @@ BCCD = """\
               per image 1 to 30, median 14, mean 13.4
  splits       train 205 · val 87 · test 72 · no image in two splits
  not run      DD401, DD402: left out with --no-pixels
- advice       repeat factor · details: -o report.md
+ to run       repeat factor (at 2)
 
- Next   dataset-doctor explain DD101   dataset-doctor audit BCCD -o report.json
+ Next   dataset-doctor explain DD101
+        dataset-doctor audit BCCD -o report.html
 """
 
 FOLDERS = """\
@@ -58,7 +59,7 @@ FOLDERS = """\
  resolution  64 × 64 px, all alike · from the files
  splits      train 180
 
- Next   dataset-doctor audit clothing -o report.json
+ Next   dataset-doctor audit clothing -o report.html
 """
 
 
@@ -155,10 +156,28 @@ def test_a_screen_holds_twelve_findings_and_thirteen_classes() -> None:
     text = shown(make_long_tail())
 
     assert len(re.findall(r"^ +\d+  (?:warning|info) ", text, re.MULTILINE)) == 12
-    assert "\n              … 5 more (5 infos): -o report.md\n" in text
-    assert text.count("\n class ") == 1 + 13
-    assert "\n … 1,190 more in -o classes.csv\n" in text
+    assert "\n              … 5 more (5 infos): -o report.html\n" in text
+    table = [line for line in text.partition("\n class ")[2].split("\n\n")[0].splitlines() if line.startswith(" class")]
+    report = make_long_tail()
+    used = sorted((row for row in report.statistics.classes if row.instances), key=lambda row: (-row.instances, row.index))
+    assert [line.split()[1] for line in table] == [row.name.split()[1] for row in used[:8] + used[-5:]], "the rarest that are in use"
+    assert f"\n … {len(used) - 13:,} more: -o report.html\n" in text
+    assert f"\n … {1203 - len(used):,} classes without an instance: -o report.html\n" in text
     assert "… and 11,988 more\n" in text
+
+
+def test_what_can_be_run_is_listed_and_its_command_shown() -> None:
+    """A command stands once, in the row of its finding or under Next; what no command does is told apart."""
+    report = make_bccd()
+    (first,) = report.recommendations
+    weigh = dataclasses.replace(first, id="R2", action="weights", command="dataset-doctor weights BCCD --cap 50", expected=None)
+    collect = dataclasses.replace(first, id="R3", action="collect", command=None, expected=None)
+
+    text = shown(dataclasses.replace(report, recommendations=(first, weigh, collect)))
+
+    assert "\n to run       repeat factor (at 2) · weights (under Next)\n advice       collect · details: -o report.html\n" in text
+    assert "\n Next   dataset-doctor weights BCCD --cap 50\n        dataset-doctor explain DD101\n" in text
+    assert text.count("dataset-doctor weights") == text.count("dataset-doctor rebalance") == 1
 
 
 @pytest.mark.parametrize(
