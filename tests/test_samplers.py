@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -273,9 +274,21 @@ def test_workers_that_stay_get_each_epochs_list() -> None:
 def train(rank: int, store: str, out: str) -> None:
     """Train a model together with the other process and write down what both have seen."""
     distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2, timeout=timedelta(minutes=2))
+    seen = train_together(DistributedDataParallel(torch.nn.Linear(1, 1)))
+    everyone: list[Any] = [None, None]
+    distributed.all_gather_object(everyone, seen)
+    if rank == 0:
+        Path(out).write_text(json.dumps(everyone))
+    # Neither leaves while the other still talks to it. Then the process ends at once: gloo's threads and the model's reducer, which
+    # holds on to them, are not taken apart in an order that nothing determines.
+    distributed.barrier()
+    os._exit(0)
+
+
+def train_together(model: DistributedDataParallel) -> dict[str, list[list[int]]]:
+    """Give what this process has seen: sampler, epoch, images."""
     samplers: dict[str, RepeatSampler | WeightedSampler] = {"repeat": repeat(), "weighted": weighted()}
     seen: dict[str, list[list[int]]] = {name: [] for name in samplers}
-    model = DistributedDataParallel(torch.nn.Linear(1, 1))
     for name, sampler in samplers.items():
         loader = DataLoader(TensorDataset(torch.arange(len(REPEATS))), batch_size=2, sampler=sampler)
         for epoch in range(EPOCHS):
@@ -286,11 +299,7 @@ def train(rank: int, store: str, out: str) -> None:
                 model(batch[:, None].float()).sum().backward()
                 images += batch.tolist()
             seen[name].append(images)
-    everyone: list[Any] = [None, None]
-    distributed.all_gather_object(everyone, seen)
-    if rank == 0:
-        Path(out).write_text(json.dumps(everyone))
-    distributed.destroy_process_group()
+    return seen
 
 
 @pytest.fixture(scope="module")
