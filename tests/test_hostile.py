@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from dataset_doctor import DoctorError, read
+from dataset_doctor import write as write_dataset
 from dataset_doctor.formats import read_picture, unalterable
 from tests.conftest import ROOT
 
@@ -306,3 +307,22 @@ def bomb(width: int, height: int) -> bytes:
     pixels = packer.compress(bytes((1 + 3 * width) * 10)) + packer.flush()  # some rows suffice
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def test_no_private_file_is_copied_through_a_link(tmp_path: Path) -> None:
+    """An image that is a link to another image outside is copied; one that leads to any other file stops the writing."""
+    yolo(tmp_path / "in")
+    photo = picture(tmp_path / "photo.jpg")
+    (tmp_path / "in/images/train/b.jpg").symlink_to(photo)
+    convert(tmp_path / "in", tmp_path / "out")
+    assert (tmp_path / "out/images/train/b.jpg").read_bytes() == photo.read_bytes()
+
+    (tmp_path / "in/images/train/c.jpg").symlink_to(write(tmp_path / "secret.txt", SECRET))
+    with pytest.raises(DoctorError, match=r"c\.jpg could not be copied: a link to a file outside the dataset that is no image"):
+        convert(tmp_path / "in", tmp_path / "second")
+    assert not (tmp_path / "second").exists()
+
+
+def convert(root: Path, out: Path) -> None:
+    """Write a dataset as it is."""
+    write_dataset(read(root), out)

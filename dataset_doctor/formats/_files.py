@@ -204,7 +204,7 @@ def open_inside(root: str | Path, name: str) -> int:
         if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in (errno.ELOOP, errno.EMLINK):
             raise
         try:
-            if _leads_outside(path, os.path.realpath(root) + os.sep):
+            if leads_outside(path, os.path.realpath(root) + os.sep):
                 raise Unreadable(_OUTSIDE) from None
         except OSError as gone:
             raise Unreadable(reason(gone)) from gone
@@ -292,7 +292,7 @@ def walk(root: Path, prefix: str = "") -> Tree:
                 elif entry.is_symlink():
                     if entry.is_file():
                         files.append(name)
-                        if _leads_outside(entry.path, inside):
+                        if leads_outside(entry.path, inside):
                             links.append(name)
                     else:
                         what = "a link to a folder, not followed" if entry.is_dir() else "a link that leads nowhere or to a device"
@@ -309,7 +309,7 @@ def walk(root: Path, prefix: str = "") -> Tree:
     return Tree(root=root, files=tuple(files), links=frozenset(links), problems=tuple(problems))
 
 
-def _leads_outside(link: str, inside: str) -> bool:
+def leads_outside(link: str, inside: str) -> bool:
     """Tell whether a link ends outside the root; `inside` is the root's real path with a separator at its end."""
     target = os.readlink(link)
     # Resolving part by part costs ten times as much; an absolute target that starts elsewhere needs none of it.
@@ -320,7 +320,7 @@ def reopened(root: Path, names: Sequence[str]) -> Tree:
     """Make a tree of files that an earlier walk listed, to read them again; those that by now lead outside are not followed."""
     inside = os.path.realpath(root) + os.sep
     paths = ((name, os.path.join(root, name)) for name in names)
-    links = frozenset(name for name, path in paths if Path(path).is_symlink() and _leads_outside(path, inside))
+    links = frozenset(name for name, path in paths if Path(path).is_symlink() and leads_outside(path, inside))
     return Tree(root=root, files=tuple(sorted(names)), links=links, problems=())
 
 

@@ -106,14 +106,19 @@ def measure(tree: Tree, names: Sequence[str], progress: Progress = silent) -> Si
         try:
             if name not in tree.known:
                 raise Unreadable("not among the files of the dataset")
-            widths[i], heights[i] = _file_size(root + name)
+            widths[i], heights[i] = file_size(root + name)
         except Unreadable as error:
             problems.append(Problem("image-unreadable", Place(file=name, image=name), str(error)))
     progress("image sizes", len(names), len(names))
     return Sizes(np.array(widths, np.int32), np.array(heights, np.int32), tuple(problems))
 
 
-def _file_size(path: str) -> Size:
+def file_size(path: str) -> Size:
+    """Read the size of an image file from its header, with its orientation applied.
+
+    Raises:
+        Unreadable: it cannot be opened, or is no image.
+    """
     handle = open_regular(path)
     try:
         return header_size(partial(_read_at, handle))

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from dataset_doctor.errors import OutputRefused
-from dataset_doctor.formats._files import IMAGE_SUFFIXES, Progress, Unreadable, open_regular, silent, suffix
+from dataset_doctor.formats._files import IMAGE_SUFFIXES, Progress, Unreadable, leads_outside, open_regular, silent, suffix
+from dataset_doctor.formats._sizes import file_size
 from dataset_doctor.staging import new_folder
 
 Materialize = Literal["copy", "symlink", "hardlink", "list"]
@@ -72,7 +73,7 @@ class Stage:
         """
         if materialize == "list":
             return
-        ways: dict[Materialize, Callable[[str, str], None]] = {"copy": _copy, "symlink": self._symlink, "hardlink": _hardlink}
+        ways: dict[Materialize, Callable[[str, str], None]] = {"copy": self._copy, "symlink": self._symlink, "hardlink": _hardlink}
         bring = ways[materialize]
         for number, (source, name) in enumerate(zip(sources, names, strict=True)):
             path = self._path(name)
@@ -94,6 +95,15 @@ class Stage:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+    def _copy(self, origin: str, path: str) -> None:
+        if Path(origin).is_symlink() and leads_outside(origin, os.path.join(os.path.realpath(self.source), "")):
+            # A stranger's dataset must not bring a private file of this machine into what is then published.
+            try:
+                file_size(origin)
+            except Unreadable as error:
+                raise Unreadable("a link to a file outside the dataset that is no image") from error
+        _copy(origin, path)
 
     def _symlink(self, origin: str, path: str) -> None:
         # Relative, so that the same input gives the same output wherever the two lie together.
@@ -120,6 +130,7 @@ def _hardlink(origin: str, path: str) -> None:
 
 
 def _copy(origin: str, path: str) -> None:
+    """Copy a file, sharing its blocks where the file system can."""
     reading = open_regular(origin)
     with open(reading, "rb") as source, open(path, "xb") as copy:  # noqa: PTH123 (a descriptor)
         try:
