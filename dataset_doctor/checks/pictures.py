@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.checks._rows import images_found
+from dataset_doctor.checks._rows import images_found, sized_boxes
 from dataset_doctor.dataset import Dataset, Rows
 from dataset_doctor.findings import Facts, Found, Severity, plural
 from dataset_doctor.pixels import FileState, Pixels
@@ -37,6 +37,9 @@ EMPTY_RELIEF = 0.02
 SIGN_ENTROPY_BITS, SIGN_ROWS = 1.0, 2
 """A ground of one level with a line of text has up to half a bit; the evenest sky photographed has two. Of the 16 rows of `detail`."""
 
+FINE_BOX = 4 / 90
+"""Of the short side. Smaller boxes have less than four pixels at the scan's scale, and what is in them cannot be seen there."""
+
 DETAIL_GRID = (16, 4)
 """Rows and columns of `Pixels.detail`."""
 
@@ -57,6 +60,9 @@ differences."""
 BLURRY_SHARPNESS = 0.26
 """The sharpness that a blurry image does not reach. Soft but sharp enough images of some datasets have less, so that it is a condition
 beside the comparison with the rest of the dataset, never alone. docs/pixels.md says from which strength on a blur is found."""
+
+LEAST_SHARP_PX = 16
+"""Short side of images whose sharpness says something: two of the blocks within which it is measured."""
 
 GREY_CHROMA = 8 / 255
 """In an image with half of the span from black to white and more; less in dark, washed-out or foggy ones, whose colours are nearer to each
@@ -253,15 +259,17 @@ def image_low_information(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Look at them, and remove those that are empty. Where many are like that, it is only said.
 
     Luma bends nowhere by 8 of 256 levels from pixel to pixel, at one small size for all images, and deviates from a smooth surface by less
-    than 0.02. Or its histogram holds less than 1 bit, and it bends only in a strip of an eighth of the height, and not inside of a box.
+    than 0.02. Or its histogram holds less than 1 bit, and it bends only in a strip of an eighth of the height. An image is not empty if
+    luma bends inside of a box, or if a box is smaller than 4 pixels of that size, so that its content cannot be seen there.
     """
 
     def empty(pixels: Pixels) -> NDArray[np.bool_]:
         sign = (pixels.entropy < SIGN_ENTROPY_BITS) & (pixels.detail > 0)
         rows = np.flatnonzero(sign)
         sign[rows[_detail_cells(pixels, rows).any(axis=2).sum(axis=1) > SIGN_ROWS]] = False
-        sign[_with_detail_in_a_box(dataset, pixels, np.flatnonzero(sign))] = False
-        return sign | _is_smooth(pixels)
+        nearly = sign | _is_smooth(pixels)
+        nearly[_with_something_in_a_box(dataset, pixels, np.flatnonzero(nearly))] = False
+        return nearly
 
     return _unusual(facts, empty, "image holds almost no information", "images hold almost no information")
 
@@ -277,8 +285,8 @@ def _detail_cells(pixels: Pixels, rows: Rows) -> NDArray[np.uint8]:
     return np.unpackbits(pixels.detail[rows].astype(">u8").view(np.uint8)).reshape(-1, *DETAIL_GRID)
 
 
-def _with_detail_in_a_box(dataset: Dataset, pixels: Pixels, rows: Rows) -> Rows:
-    """Give those of some images that have a box with a cell of `detail` in it."""
+def _with_something_in_a_box(dataset: Dataset, pixels: Pixels, rows: Rows) -> Rows:
+    """Give those of some images that have a box with a cell of `detail` in it, or one in which the scan cannot see."""
     chosen = np.full(dataset.n_images, -1, np.intp)
     chosen[rows] = np.arange(len(rows))
     n_down, n_across = DETAIL_GRID
@@ -286,13 +294,15 @@ def _with_detail_in_a_box(dataset: Dataset, pixels: Pixels, rows: Rows) -> Rows:
     below[:, 1:, 1:] = _detail_cells(pixels, rows).cumsum(axis=1).cumsum(axis=2)
     of = chosen[dataset.annotations.image]
     grid = np.tile([n_across, n_down], 2)
-    corners = dataset.boxes / np.tile(dataset.annotation_sizes, 2) * grid
+    boxes, sizes = sized_boxes(dataset)
+    fine = boxes.min(axis=1) < FINE_BOX * sizes.min(axis=1)
+    corners = dataset.boxes / np.tile(sizes, 2) * grid
     usable = (of >= 0) & np.isfinite(corners).all(axis=1)
-    of, corners = of[usable], np.clip(corners[usable], 0, grid)
+    of, fine, corners = of[usable], fine[usable], np.clip(corners[usable], 0, grid)
     left, top = np.floor(corners[:, :2]).astype(np.intp).T
     right, bottom = np.ceil(corners[:, 2:]).astype(np.intp).T
     inside = below[of, bottom, right] - below[of, top, right] - below[of, bottom, left] + below[of, top, left]
-    found: Rows = rows[np.unique(of[inside > 0])]
+    found: Rows = rows[np.unique(of[(inside > 0) | fine])]
     return found
 
 
@@ -313,7 +323,9 @@ def image_blurry(dataset: Dataset, facts: Facts) -> Found | None:
     pixels = facts.pixels
     if pixels is None:
         return None
-    usable = ~pixels.is_flat & (pixels.sharpness > 0) & ~_is_smooth(pixels)
+    width, height, known = _file_sizes(dataset)
+    large = known & (np.minimum(width, height) >= LEAST_SHARP_PX)
+    usable = large & ~pixels.is_flat & (pixels.sharpness > 0) & ~_is_smooth(pixels)
     blurry = _outlying(pixels.sharpness, usable) & (pixels.sharpness < BLURRY_SHARPNESS)
     return images_found(blurry, "image is blurry", "images are blurry")
 
