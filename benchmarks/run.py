@@ -636,15 +636,15 @@ def results_json(results: Sequence[Measured], options: argparse.Namespace) -> st
 PICTURES_BLOCK = re.compile(r"\n<!-- pictures -->\n.*?<!-- /pictures -->\n", re.S)
 """What `pictures.py` has written into RESULTS.md, and is kept there."""
 
-README_BLOCK = re.compile(r"(<!-- speed\b[^>]*-->\n).*?(<!-- /speed -->)", re.S)
+SPEED_BLOCK = re.compile(r"(<!-- speed\b[^>]*-->\n).*?(<!-- /speed -->)", re.S)
 
 
-def update_readme(path: Path, text: str) -> None:
-    """Replace what stands between the speed markers of README.md."""
+def publish(path: Path, text: str) -> None:
+    """Replace what stands between the speed markers of a page."""
     page = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if not README_BLOCK.search(page):
+    if not SPEED_BLOCK.search(page):
         sys.exit(f"{path}: no block between <!-- speed --> and <!-- /speed -->; nothing was replaced there.")
-    path.write_text(README_BLOCK.sub(lambda found: f"{found[1]}{text}\n{found[2]}", page, count=1), encoding="utf-8")
+    path.write_text(SPEED_BLOCK.sub(lambda found: f"{found[1]}{text}\n{found[2]}", page, count=1), encoding="utf-8")
 
 
 # Command line -----------------------------------------------------------------------------------------------------------
@@ -660,12 +660,12 @@ def main() -> int:
     parser.add_argument("--generator", type=Path, default=GENERATOR, help="the script that makes the label files")
     parser.add_argument("--peers-python", type=Path, default=Path(sys.executable), help="Python that has the peers installed")
     parser.add_argument("--output", type=Path, default=HERE, help="folder for RESULTS.md and results.json (default: this one)")
-    parser.add_argument("--update-readme", action="store_true", help="replace the speed block of the project's README.md too")
+    parser.add_argument("--publish", action="store_true", help="replace the table in docs/speed.md too")
     options = parser.parse_args()
     if options.runs < 1 or options.scale <= 0:
         parser.error("--runs and --scale must be above 0")
-    if options.update_readme and (options.runs < 5 or options.scale != 1):
-        parser.error("--update-readme needs the full data and at least 5 runs")
+    if options.publish and (options.runs < 5 or options.scale != 1):
+        parser.error("--publish needs the full data and at least 5 runs")
     with tempfile.TemporaryDirectory(prefix="dataset-doctor-bench-") as temporary:
         options.data = (options.data or Path(temporary)).absolute()
         options.data.mkdir(parents=True, exist_ok=True)
@@ -677,9 +677,9 @@ def main() -> int:
     path.write_text(page, encoding="utf-8")
     (options.output / "results.json").write_text(results_json(results, options), encoding="utf-8")
     print(page)
-    if options.update_readme:
-        how = "How it is measured and how to repeat it: [benchmarks](benchmarks/README.md)."
-        update_readme(HERE.parent / "README.md", f"{heading(results, options)}\n\n{speed_table(results)}\n\n{how}")
+    if options.publish:
+        how = "How it is measured and how to repeat it: [benchmarks](../benchmarks/README.md)."
+        publish(HERE.parent / "docs/speed.md", f"{heading(results, options)}\n\n{speed_table(results)}\n\n{how}")
     return int(any(result.failed for result in results))
 
 
