@@ -14,6 +14,7 @@ from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, 
 from dataset_doctor.findings import plural
 from dataset_doctor.formats import _coco_shapes, _yolo_shapes, coco, folder, voc, yolo
 from dataset_doctor.formats._capabilities import LeftOut, left_out, losses, unwritable
+from dataset_doctor.formats._elsewhere import with_elsewhere
 from dataset_doctor.formats._files import Candidate, Progress, Tree, Unreadable, decode, join_trees, read_regular, silent, suffix, walk
 from dataset_doctor.formats._fingerprint import fingerprint
 from dataset_doctor.formats._manifest import stated, with_stated
@@ -154,6 +155,8 @@ def _tree(path: Path, images: str | os.PathLike[str] | None) -> tuple[Tree, str 
         relative = os.path.relpath(folder_path, root).replace(os.sep, "/")
         inside = not relative.startswith("..")
         tree = join_trees(tree, walk(folder_path, relative) if not inside else tree, "" if relative == "." else relative)
+    else:
+        tree = with_elsewhere(tree)
     return tree, None if is_folder else path.name
 
 

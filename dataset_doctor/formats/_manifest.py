@@ -32,14 +32,16 @@ MAX_BYTES = 512 << 20
 # Writing ------------------------------------------------------------------------------------------------------------
 
 
-def manifest(dataset: Dataset, names: Sequence[str], *, options: Mapping[str, Any], fingerprint: str, loses: Sequence[str]) -> list[bytes]:
+def manifest(
+    dataset: Dataset, names: Sequence[str], *, options: Mapping[str, Any], source: Mapping[str, Any], loses: Sequence[str]
+) -> list[bytes]:
     """Give the manifest of a dataset that is being written, in parts; the same bytes for the same input.
 
     Args:
         dataset: What is written.
         names: The path of each image row in the new dataset; with "list" in the source.
         options: How it was asked for.
-        fingerprint: Of the dataset it was made from.
+        source: What it was made from: `format`, `fingerprint` and, where the images stay there, `root` and `labels`.
         loses: What the new format does not hold.
     """
     try:
@@ -53,7 +55,7 @@ def manifest(dataset: Dataset, names: Sequence[str], *, options: Mapping[str, An
         "plan": dict(dataset.plan) if dataset.plan is not None else None,
         "options": dict(options),
         "seed": dataset.plan.get("seed", 0) if dataset.plan is not None else 0,
-        "source": {"format": dataset.format, "fingerprint": fingerprint},
+        "source": dict(source),
         "loses": list(loses),
     }
     lines = [b"{\n", *(encoded(key) + b": " + encoded(value) + b",\n" for key, value in head.items()), b'"images": [']
@@ -64,8 +66,8 @@ def manifest(dataset: Dataset, names: Sequence[str], *, options: Mapping[str, An
     transforms = [*(quoted(recipe.transform) for recipe in recipes), "null"]
     of_row = dataset.made.recipe.tolist() if dataset.made is not None else [-1] * dataset.n_images
     columns = (names, dataset.images.file_name.tolist(), dataset.images.picture.tolist(), of_row)
-    for file, source, picture, recipe in zip(*columns, strict=True):
-        first, repeat = of_picture.setdefault(picture, source), times[picture]
+    for file, origin, picture, recipe in zip(*columns, strict=True):
+        first, repeat = of_picture.setdefault(picture, origin), times[picture]
         times[picture] += 1
         entries.append(f'{{"file": {quoted(file)}, "source": {quoted(first)}, "repeat": {repeat}, "transform": {transforms[recipe]}}}')
     return [*lines, ("\n" + ",\n".join(entries)).encode("ascii") if entries else b"", b"\n]}\n"]
@@ -85,14 +87,26 @@ class _Options(msgspec.Struct, gc=False):
     materialize: str = "copy"
 
 
-class _Document(msgspec.Struct, gc=False):
+class _Source(msgspec.Struct, gc=False):
+    root: str | None = None
+    labels: str | None = None
+
+
+class Document(msgspec.Struct, gc=False):
+    """A manifest, as far as it is read.
+
+    `source.root` is where the images are, relative to the manifest's folder, where `list` has left them there; `source.labels` is a digest
+    of the label files beside them.
+    """
+
     schema: str = ""
     schema_version: int = 0
     options: _Options = msgspec.field(default_factory=_Options)
+    source: _Source = msgspec.field(default_factory=_Source)
     images: list[_Image] = []
 
 
-_DOCUMENT = msgspec.json.Decoder(_Document)
+_DOCUMENT = msgspec.json.Decoder(Document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,25 +141,38 @@ def stated(tree: Tree) -> tuple[Stated | None, list[Problem]]:
     return tree.once(NAME, lambda: _stated(tree))
 
 
-def _stated(tree: Tree) -> tuple[Stated | None, list[Problem]]:
+def document(tree: Tree) -> tuple[Document | None, list[Problem]]:
+    """Read the manifest at the root of a tree, as it stands; what is wrong with it is a problem."""
     if NAME not in tree.known:
         return None, []
     try:
-        document = _DOCUMENT.decode(tree.read_bytes(NAME, MAX_BYTES))
+        found = _DOCUMENT.decode(tree.read_bytes(NAME, MAX_BYTES))
     except Unreadable as error:
         return None, [_problem(f"it cannot be read: {error}")]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None, [_problem("it is no manifest as dataset-doctor writes them; left out")]
-    if document.schema != SCHEMA or document.schema_version != 1:
+    if found.schema != SCHEMA or found.schema_version != 1:
         return None, [_problem("it is a manifest of another kind or version; left out")]
-    files = Counter(one.file for one in document.images)
+    return found, []
+
+
+def _stated(tree: Tree) -> tuple[Stated | None, list[Problem]]:
+    found, problems = document(tree)
+    if found is None:
+        return None, problems
+    in_lists = found.options.materialize == "list"
+    if in_lists and tree.image_root:  # the names lead there from where the images are
+        place = tree.image_root
+        for one in found.images:
+            one.file, one.source = (posixpath.normpath(posixpath.join(place, name)) for name in (one.file, one.source))
+    files = Counter(one.file for one in found.images)
     times = {file: count for file, count in files.items() if count > 1}
     by_basename: dict[str, list[str]] = {}
     for file in times:
         by_basename.setdefault(posixpath.basename(file), []).append(file)
-    source_of = {one.file: one.source for one in document.images}
-    altered = frozenset(one.file for one in document.images if one.transform is not None)
-    return Stated(source_of, times, altered, document.options.materialize == "list", by_basename), []
+    source_of = {one.file: one.source for one in found.images}
+    altered = frozenset(one.file for one in found.images if one.transform is not None)
+    return Stated(source_of, times, altered, in_lists, by_basename), []
 
 
 def _problem(text: str) -> Problem:

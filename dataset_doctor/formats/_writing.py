@@ -17,6 +17,7 @@ from dataset_doctor.dataset import Dataset, FormatName, LabelState, Rows
 from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
 from dataset_doctor.findings import plural
 from dataset_doctor.formats._capabilities import TITLES, fitted, losses, unwritable
+from dataset_doctor.formats._elsewhere import digest, label_beside
 from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.formats._fingerprint import fingerprint
 from dataset_doctor.formats._manifest import NAME, manifest
@@ -110,9 +111,23 @@ def _staged(
         identity = beside.submit(fingerprint, dataset.origin or dataset)
         with staged(out, dataset.root, force=force) as stage:
             names = _writer(target)(dataset, stage, materialize=mode, progress=progress)
-            stage.write(NAME, manifest(dataset, names, options=options, fingerprint=identity.result(), loses=loses))
+            source = {"format": dataset.format, "fingerprint": identity.result(), **(_left_there(dataset, stage) if mode == "list" else {})}
+            stage.write(NAME, manifest(dataset, names, options=options, source=source, loses=loses))
             _read_back(dataset, target, mode, stage, progress)
             return sum(len(found) for _, _, found in os.walk(stage.root))
+
+
+def _left_there(dataset: Dataset, stage: Stage) -> dict[str, str | None]:
+    """Say where the images are that stay there, relative to the new folder, so that two that are moved together find each other."""
+    try:
+        root = os.path.relpath(stage.source, stage.target).replace(os.sep, "/")
+    except ValueError:  # another drive
+        return {"root": None, "labels": None}
+    if dataset.format != "yolo":
+        return {"root": root, "labels": None}
+    beside = sorted({label_beside(name) for name in dataset.images.file_name.tolist()})
+    there = [name for name in beside if os.path.isfile(os.path.join(stage.source, name))]  # noqa: PTH113
+    return {"root": root, "labels": digest(stage.source, there)}
 
 
 def disk_bytes(dataset: Dataset, format: str | None = None, materialize: str = "copy") -> int:

@@ -178,7 +178,7 @@ def _write_lists(dataset: Dataset, stage: Stage) -> list[str]:
     root = str(stage.source)
     names: list[str] = images.file_name.tolist()
     paths = [f"{root}/{name}" if not name.startswith("../") else posixpath.normpath(f"{root}/{name}") for name in names]
-    sources = [f"{root}/{name}" for name in dataset.sources]
+    sources = [posixpath.normpath(f"{root}/{name}") if name.startswith("../") else f"{root}/{name}" for name in dataset.sources]
     for path, source in zip(paths, images.source.tolist(), strict=True):
         if source >= 0 and _trainers_label(path) != sources[source]:
             shown = posixpath.relpath(_trainers_label(path), root)

@@ -320,6 +320,8 @@ def _unusual_path(tree: Tree, label: str, roots: list[str], name: str) -> tuple[
     if plain is not None:
         inside = [*(_under(root, plain) for root in roots), *inside]
     if not inside:
+        if tree.image_root is not None and (there := posixpath.normpath(posixpath.join(tree.image_root, name))) in tree.known:
+            return there, kinds  # from where the images are, further to where they are: a list of a list
         kind: ProblemKind = "path-absolute" if is_absolute(name) else "path-outside-dataset"
         kinds.append(
             (kind, f"{shown(name)} {'is an absolute path' if kind == 'path-absolute' else 'leads outside the dataset'}, not followed")

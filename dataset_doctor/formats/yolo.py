@@ -32,6 +32,7 @@ from dataset_doctor.dataset import (
     Problem,
 )
 from dataset_doctor.formats._files import Candidate, Progress, Tree, is_split_name, silent, suffix
+from dataset_doctor.formats._manifest import NAME as MANIFEST
 from dataset_doctor.formats._sizes import begin
 from dataset_doctor.formats._yolo_config import (
     CONFIG_NAMES,
@@ -114,7 +115,7 @@ def _configured(config: Config, scope: Scope) -> Candidate:
     elif posixpath.basename(config.file).startswith("dataset."):
         variant = "fiftyone"
     elif any(suffix(entry) == ".txt" for entry in entries):
-        variant = "cvat"
+        variant = "lists" if scope.tree.image_root is not None or MANIFEST in scope.tree.known else "cvat"
     elif any(re.search(r"(train|valid|test)/images/?$", entry) for entry in entries):
         variant = "roboflow"
     else:
