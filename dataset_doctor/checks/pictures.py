@@ -287,6 +287,8 @@ def _detail_cells(pixels: Pixels, rows: Rows) -> NDArray[np.uint8]:
 
 def _with_something_in_a_box(dataset: Dataset, pixels: Pixels, rows: Rows) -> Rows:
     """Give those of some images that have a box with a cell of `detail` in it, or one in which the scan cannot see."""
+    if not len(rows):
+        return rows
     chosen = np.full(dataset.n_images, -1, np.intp)
     chosen[rows] = np.arange(len(rows))
     n_down, n_across = DETAIL_GRID
