@@ -337,8 +337,8 @@ def main() -> None:
     said = (
         f"Each kind is planted in {CLEAN} good photos of 640 × 480, {PLANTED} pictures a strength; found under the kind's own name."
         " `python benchmarks/pictures.py` writes this block. Bold: fewer planted pictures found, or more good ones flagged, than by"
-        " CleanVision; where it finds one of eight, that is no more than it flags among good photos. Photos of half the light are not called"
-        " very dark here, nor sharp ones of two levels empty."
+        " CleanVision; where it finds one of eight, that is no more than it flags among good photos. Photos of half the light are not"
+        " called very dark here, nor sharp ones of two levels empty."
     )
     path = options.output / "RESULTS.md"
     page = BLOCK.sub("", path.read_text(encoding="utf-8")).rstrip("\n") if path.is_file() else ""
