@@ -162,7 +162,7 @@ CASES: dict[str, Callable[[Path], None]] = {
     "txt huge numbers": lambda r: yolo(r, "99999999999999999999999 1e308 -1e308 1e308 1e308\n"),
     "txt evil line": lambda r: yolo(r, f"{EVIL_NAME}\n"),
     "txt one token of a million digits": lambda r: yolo(r, "0 .5 .5 .2 " + "9" * 10**6 + "-\n0 .5 .5 .2 " + "9" * 10**6 + "\n"),
-    "txt list with a line of ten megabytes": lambda r: yolo(r, more="test: test.txt\n") or write(r / "test.txt", "../a/" * 2 * 10**6 + "b.jpg\n"),
+    "txt list with a line of ten megabytes": lambda r: yolo(r, more="test: test.txt\n") or write(r / "test.txt", ("../" * 3 + "a/" * 3) * 10**6 + "b.jpg\n"),
     "json with spaces between everything": lambda r: write(
         coco(r) or r / "annotations" / "instances_train.json",
         (" " * 10**5).join(['{"images"', ":", "[", '{"id":1,"file_name":"a.jpg"}', ",", "]", ",", '"categories"', ":[]", ",", '"annotations":[', "]x", "}"]),

@@ -31,6 +31,9 @@ JUNK_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 REPORTED_JUNK = frozenset({"__MACOSX", ".ipynb_checkpoints", "@eaDir"})
 """Junk folders that come with a copied dataset; the others are tools the user works with."""
 MAX_DEPTH = 40
+LONGEST_PATH = 4096
+"""Most characters of a path that systems accept."""
+
 MAX_TEXT_BYTES = 64 << 20
 """Largest label, list or configuration file that is read whole (COCO JSON has its own, larger limit)."""
 
@@ -362,6 +365,8 @@ def normalise(name: str, base: str = "") -> str | None:
     name = name.replace("\\", "/")
     if not name or "\0" in name or name.startswith("/") or _DRIVE.match(name):
         return None
+    if len(name) > LONGEST_PATH:  # no file has such a name, and taking it apart would take memory for a million parts
+        return None if ".." in name else name
     joined = posixpath.normpath(posixpath.join(base, name))
     return None if joined.startswith("../") or joined in ("..", "/") else "" if joined == "." else joined
 
@@ -374,6 +379,8 @@ def is_absolute(name: str) -> bool:
 
 def longest_known_tail(name: str, known: Iterable[str] | frozenset[str]) -> str | None:
     """Find the listed file that a stale absolute path most likely means: the longest tail of its parts that is listed."""
+    if len(name) > LONGEST_PATH:
+        return None
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     known = known if isinstance(known, frozenset) else frozenset(known)
     for start in range(min(len(parts), MAX_DEPTH)):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from dataset_doctor.dataset import Place, Problem, ProblemKind
 from dataset_doctor.formats._files import (
     IMAGE_SUFFIXES,
+    LONGEST_PATH,
     MAX_DEPTH,
     Candidate,
     Tree,
@@ -155,6 +156,8 @@ class Scope:
 
 def resolve(entry: str, bases: list[str], known: frozenset[str]) -> str | None:
     """Find the listed name that a path means: from each base as written and without leading `..`, then by its longest known tail."""
+    if len(entry) > LONGEST_PATH:
+        return None
     written = entry.replace("\\", "/").rstrip("/")
     bare = re.sub(r"^(?:\.{0,2}/)+", "", written)
     if not is_absolute(written):
@@ -382,7 +385,9 @@ class _Splits:
 
 
 def _tails(path: str) -> list[str]:
-    """List the ends of a path, the longest first."""
+    """List the ends of a path, the longest first; none of one that is too long for any file."""
+    if len(path) > LONGEST_PATH:
+        return []
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     return ["/".join(parts[start:]) for start in range(min(len(parts), MAX_DEPTH))]
 

@@ -48,6 +48,7 @@ from dataset_doctor.formats._coco_records import (
 )
 from dataset_doctor.formats._coco_write import write
 from dataset_doctor.formats._files import (
+    LONGEST_PATH,
     Candidate,
     Progress,
     Tree,
@@ -69,7 +70,7 @@ MARKS = {
     "categories": frozenset({"name", "supercategory"}),
 }
 _IMAGE_ID = re.compile(rb'"image_id"\s*:\s*(?:(-?\d{1,18})(?![\d.eE])|"([^"\\]*)")')
-_LONGEST_PATH = 4096
+
 _UNUSUAL_NAME = re.compile(r"[\\\0]|//|^[/~]|^[A-Za-z]:|(?:^|/)\.{1,2}(?:/|$)", re.MULTILINE)
 
 
@@ -327,9 +328,9 @@ def _unusual_path(tree: Tree, label: str, roots: list[str], name: str) -> tuple[
             (kind, f"{shown(name)} {'is an absolute path' if kind == 'path-absolute' else 'leads outside the dataset'}, not followed")
         )
         parts = [part for part in re.sub(r"^[A-Za-z]:", "", name.replace("\\", "/")).split("/") if part not in ("", ".", "..", "~")]
-        tails = ["/".join(parts[start:]) for start in range(min(len(parts), 40 if len(name) <= _LONGEST_PATH else 1))]
+        tails = ["/".join(parts[start:]) for start in range(min(len(parts), 40 if len(name) <= LONGEST_PATH else 1))]
         below = (path for tail in tails for root in roots if (path := _under(root, tail)) in tree.known)
-        found = (longest_known_tail(name, tree.known) or next(below, None)) if len(name) <= _LONGEST_PATH else None
+        found = (longest_known_tail(name, tree.known) or next(below, None)) if len(name) <= LONGEST_PATH else None
         return found or _under(roots[0], tails[0].replace("\0", "") if tails else "<no name>"), kinds
     return next((path for path in inside if path in tree.known), inside[0]), kinds
 
