@@ -727,10 +727,10 @@ def test_odd_encodings(tmp_path: Path, data: bytes, n: int, problem: str) -> Non
 def test_large_hostile_files_take_linear_time(tmp_path: Path, data: bytes, n: int) -> None:
     """Huge files are read or reported in seconds."""
     plant(tmp_path, {"images/a.jpg": None, "labels/a.txt": data, "data.yaml": "train: images\nnc: 1\n"})
-    started = time.perf_counter()
+    started = time.process_time()
     dataset = read(tmp_path)
 
-    assert time.perf_counter() - started < 30
+    assert time.process_time() - started < 30
     assert dataset.n_annotations == n
     assert n or dataset.images.label_state[0] != LabelState.UNLABELED
 
