@@ -14,8 +14,8 @@ from dataset_doctor import _path  # noqa: F401, I001 (before all others)
 import importlib
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing takes as long to import as all else here
 if TYPE_CHECKING:
     from dataset_doctor.audit import audit
     from dataset_doctor.balance import rebalance

@@ -1,13 +1,18 @@
-"""Ctrl-C: one line and exit code 130, at every moment from the first import on."""
+"""Ctrl-C: one line and exit code 130, at every moment from the first import on.
+
+So this imports next to nothing: until `listen` is called, Python answers Ctrl-C with a traceback.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
-from types import FrameType
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NoReturn
 
 INTERRUPTED = 130
 
@@ -61,5 +66,7 @@ def _ignore(*_: object) -> None:
 def _say() -> None:
     """Write past sys.stderr: it may be in the middle of a line, or not be there yet. A bar may have hidden the cursor."""
     shows_cursor = os.isatty(2) and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
-    with contextlib.suppress(OSError):  # nobody listens
+    try:  # noqa: SIM105 (contextlib takes time to import)
         os.write(2, b"\x1b[?25h" * shows_cursor + b"dataset-doctor: interrupted.\n")
+    except OSError:
+        pass  # nobody listens
