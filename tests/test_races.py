@@ -160,6 +160,19 @@ def outcome(name: str, root: Path, out: Path, tick: Tick) -> str:
     return ""
 
 
+def test_verify_leaves_out_images_that_have_gone(tmp_path: Path) -> None:
+    """A trainer's loader meets pipes, devices and folders in the place of images: it says so, and does not wait."""
+    detect = pytest.importorskip("dataset_doctor.verify.detect", reason="PyTorch is not installed", exc_type=ImportError)
+    shutil.copytree(FIXTURES / "yolo", tmp_path / "in")
+    dataset = read(tmp_path / "in")
+    images = sorted((tmp_path / "in").rglob("*.jpg"))
+    for image, swap in zip(images, SWAPS.values(), strict=False):
+        swap(image)
+    with in_time():
+        views = detect.load(dataset, 64)
+    assert f"{len(SWAPS)} images left out, missing or damaged" in views.notes[0]
+
+
 @pytest.mark.parametrize("option", ["--config", "--baseline", "--classes"])
 def test_no_file_that_the_user_names_may_block(option: str, tmp_path: Path) -> None:
     """A pipe in the place of a file that an option names is refused."""
