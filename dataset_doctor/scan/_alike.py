@@ -47,7 +47,7 @@ class Likeness:
 
     detail   float32, -1 to 1: correlation of their fine structure
     worst    float32, -1 to 1: agreement of the window that agrees least
-    boxed    float32, -1 to 1: agreement of the box that agrees least; 1 where there is none
+    boxed    float32, -1 to 1: agreement of the box that agrees least; infinite where there is none
     shared   float32: share of the first image that the second covers
     textured float32: share of windows that hold structure above the noise
     fit      float32 (k, 4): the point of the second image under a point x, y of the first is (s · x + t, u · y + v), all
@@ -242,7 +242,7 @@ LEAST_BOX_PX = 5
 
 def _in_boxes(a: Squares, b: Squares, fit: NDArray[np.float32], boxes: Boxes) -> NDArray[np.float32]:
     """Give for each pair the agreement of the box that agrees least."""
-    least = np.ones(len(a), np.float32)
+    least = np.full(len(a), np.inf, np.float32)
     if not len(boxes.pair):
         return least
     side = a.shape[1]

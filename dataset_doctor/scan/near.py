@@ -66,6 +66,7 @@ class Bar:
     doubtful, worst  agreement of the worst window below which `strict` holds, and from which `detail` does
     least    agreement of the worst window at least
     boxed    agreement of the worst box at least
+    held     correlation from which labelled objects that agree make up for any window: what differs is not what is labelled
     """
 
     detail: float
@@ -74,21 +75,34 @@ class Bar:
     worst: float
     least: float
     boxed: float
+    held: float = math.inf
 
     def passed(self, found: Likeness) -> NDArray[np.bool_]:
         """Tell which pairs reach it."""
         wanted = np.interp(found.worst, (self.doubtful, self.worst), (self.strict, self.detail))
         wanted = wanted + np.where(found.textured < RICH, PLAIN, 0)
-        passed: NDArray[np.bool_] = (found.detail >= wanted) & (found.worst >= self.least) & (found.boxed >= self.boxed)
-        return passed
+        passed = (found.detail >= wanted) & (found.worst >= self.least)
+        passed |= (found.detail >= self.held) & np.isfinite(found.boxed)
+        believed: NDArray[np.bool_] = passed & (found.boxed >= self.boxed)
+        return believed
 
 
 RICH, PLAIN = 0.5, 0.04
+"""Share of windows with structure below which more correlation is asked for: two aeroplanes of one type in a clear sky have one outline."""
+
 FIRST_LOOK = Bar(0.85, 0.85, 0, 1, -1, -1)
 NEAR = Bar(0.88, 0.95, 0.1, 0.6, -0.2, 0.5)
 CERTAIN = Bar(0.93, 0.96, 0.3, 0.5, 0.3, 0.7)
-CLOSE_NEAR = Bar(0.85, 0.9, 0.5, 0.7, 0.5, 0.8)
+CLOSE_NEAR = Bar(0.85, 0.9, 0.5, 0.7, 0.5, 0.8, held=0.94)
 CLOSE_CERTAIN = Bar(0.92, 0.95, 0.65, 0.8, 0.65, 0.85)
+"""Bars at 32 points a side (for images with no more to show, and before a close look), and at 96.
+
+Measured at 96 on 250 photos of five public datasets: of copies compressed to JPEG quality 15, brought to a quarter of their size,
+recoloured, cropped by up to 20 %, shifted by 8 % or all of that, 98 % have a worst window above 0.5 and a worst box above 0.88, the median is
+0.9 and 1.0; of two different objects on one ground, at a fifth of its side or more, 9 in 10 stay below 0.56; of signs with other digits all
+stay below 0. Of 5,398 photos of clothes (64 pixels) on a few grounds, the first pair of different pieces reaches 0.07.
+At 32, on 22,406 photos: the bars of NEAR were set where eight of nine doubtful pairs (143 looked at) were of one shot, those of CERTAIN where 103
+of the 104 worst of 697 were."""
 
 SKETCHED_AN_IMAGE, SKETCHED_LEAST, SKETCHED = 0.75, 2_000, 250_000
 """Pairs of like sketches that are looked at: the likest, so many an image, and at most so many in all."""
