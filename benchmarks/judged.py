@@ -3,8 +3,9 @@
     python benchmarks/judged.py --work /tmp/judged
 
 `judged_pictures.csv` has a line an image and a check: the dataset, the image, whether it was flagged when it was judged, and whether the
-check's claim is true of it (`yes` or `no`), judged by eye on contact sheets. What is flagged now comes from the code as it is; `--update`
-writes it into the file. The table, with Wilson's intervals, replaces the block "judged" in docs/pixels.md.
+check's claim is true of it (`yes` or `no`), judged by eye on contact sheets; `judged_pairs.csv` has one a pair of images. What is flagged
+now comes from the code as it is; `--update` writes it into the files. The tables, with Wilson's intervals, replace the blocks "judged" and
+"judged pairs" in docs/pixels.md.
 
 Datasets are the open ones in `--data`, and those that `variants.py` makes of their photos. `--sheets DIR` draws contact sheets of what is
 flagged and has not been judged, with a list of the images beside each.
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[1] / "shared" / "data"
 PAGE = HERE.parent / "docs" / "pixels.md"
-BLOCK = re.compile(r"(?<=<!-- judged -->\n).*?(?=<!-- /judged -->)", re.S)
+BLOCKS = {
+    file: re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.S)
+    for file, name in {"judged_pictures.csv": "judged", "judged_pairs.csv": "judged pairs"}.items()
+}
 
 CHECKS = ("image-dark", "image-bright", "image-low-information", "image-blurry", "image-grey-among-colour")
 """The checks whose claims can be seen in a picture; the others state what is written in the file."""
@@ -121,7 +125,26 @@ def flagged_pictures(dataset: Dataset, work: Path) -> dict[str, set[tuple[str, .
     return {check: {(image,) for image in images if ORDINARY not in image} for check, images in found.items()}
 
 
-FILES: Mapping[str, Callable[[Dataset, Path], dict[str, set[tuple[str, ...]]]]] = {"judged_pictures.csv": flagged_pictures}
+def flagged_pairs(dataset: Dataset, work: Path) -> dict[str, set[tuple[str, ...]]]:
+    """Give the pairs that are said to be of one shot; under split-leakage those beyond doubt that lie in different splits."""
+    from dataset_doctor.scan import scan, thumbnails
+    from dataset_doctor.scan.near import find_duplicates
+
+    pixels = scan(dataset, cache=work / "cache")
+    found = find_duplicates(dataset, pixels, thumbnails=thumbnails(dataset, pixels, cache=work / "cache"))
+    names, member = dataset.images.file_name, dataset.images.in_split
+    apart = (member[found.near_pairs[:, 0]] != member[found.near_pairs[:, 1]]).any(axis=1)
+    leaking = found.near_pairs[found.near_certain & apart]
+    return {
+        "image-near-duplicate": {(str(names[a]), str(names[b])) for a, b in found.near_pairs.tolist()},
+        "split-leakage": {(str(names[a]), str(names[b])) for a, b in leaking.tolist()},
+    }
+
+
+FILES: Mapping[str, Callable[[Dataset, Path], dict[str, set[tuple[str, ...]]]]] = {
+    "judged_pictures.csv": flagged_pictures,
+    "judged_pairs.csv": flagged_pairs,
+}
 """For each file of judgements what flags images, or tuples of images, under each check. The columns between `dataset` and `check` name
 them."""
 
@@ -216,11 +239,13 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=PAGE, help="page whose block is replaced")
     parser.add_argument("--update", action="store_true", help="write what is flagged now into the files of judgements")
     parser.add_argument("--sheets", type=Path, help="draw contact sheets of flagged images without a judgement into this folder")
+    parser.add_argument("--only", choices=FILES, help="one file of judgements alone")
     options = parser.parse_args()
     work: Path = options.work.absolute()
     read = dict(datasets(options.data.absolute(), work))
-    lines: list[str] = []
     for file, flag in FILES.items():
+        if options.only not in (None, file):
+            continue
         path = HERE / file
         judged = read_judgements(path)
         with path.open(encoding="utf-8", newline="") as stream:
@@ -229,6 +254,8 @@ def main() -> None:
         counts: dict[str, dict[str, int]] = {}
         unjudged: dict[str, list[tuple[str, Path]]] = defaultdict(list)
         for name, make in read.items():
+            if is_variant(name) and file == "judged_pairs.csv":
+                continue  # what is made of one photo is a pair
             dataset = make()
             flagged = flag(dataset, work)
             now += [replace(j, flagged=j.images in flagged.get(j.check, ())) for j in judged if j.dataset == name]
@@ -247,14 +274,14 @@ def main() -> None:
                     contact_sheet([image for _, image in part], options.sheets / f"{check}-{first:04}.png", first=first)
                 listed = "".join(f"{i},{name}\n" for i, (name, _) in enumerate(images))
                 (options.sheets / f"{check}.txt").write_text(listed, encoding="utf-8")
-        lines += [*table(now, counts), ""]
+        lines = [*table(now, counts), ""]
         if file == "judged_pictures.csv":
             lines += [*variant_table(counts), ""]
-    text = "\n".join(lines)
-    print(text)
-    if options.page.is_file():
-        page = options.page.read_text(encoding="utf-8")
-        options.page.write_text(BLOCK.sub(lambda _: f"\n{text}\n", page), encoding="utf-8")
+        text = "\n".join(lines)
+        print(text)
+        if options.page.is_file():
+            page = options.page.read_text(encoding="utf-8")
+            options.page.write_text(BLOCKS[file].sub(lambda _, text=text: f"\n{text}\n", page), encoding="utf-8")
 
 
 if __name__ == "__main__":

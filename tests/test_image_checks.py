@@ -306,3 +306,18 @@ def test_public_datasets_give_what_is_in_them(tmp_path: Path, name: str, expecte
 
     assert (found["image-duplicate"].count if "image-duplicate" in found else 0) == len(groups)
     assert {name: finding.count for name, finding in found.items()} == expected
+
+
+def test_one_shot_in_two_classes_is_a_label_conflict(tmp_path: Path) -> None:
+    """A cropped, brighter copy in another class folder is named with its partner; both come with the labels to show."""
+    original = photo(3, 320, 240)
+    copy = original.crop((8, 6, 312, 236)).point(lambda level: min(255, round(level * 1.1)))
+    root = folder_dataset(
+        tmp_path / "set", {"cat/a.jpg": original, "dog/b.jpg": copy, "cat/c.jpg": photo(4, 320, 240), "dog/d.jpg": photo(5, 320, 240)}
+    )
+
+    conflict = findings(root, tmp_path / "cache")["duplicate-label-conflict"]
+
+    assert [(place.image, place.labels[0][0]) for place in conflict.locations] == [("cat/a.jpg", "cat"), ("dog/b.jpg", "dog")]
+    assert "nearly identical" in conflict.message
+    assert conflict.count == 1

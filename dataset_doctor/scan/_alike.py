@@ -286,9 +286,12 @@ def _reduced(squares: Squares, side: int) -> Squares:
 
 
 def _blurred(squares: Squares, sigma: float) -> Squares:
-    blur = _blur(squares.shape[1], float(sigma))
-    blurred: Squares = blur @ squares @ blur.T
-    return blurred
+    k, side = squares.shape[:2]
+    blur = _blur(side, float(sigma)).T
+    # Two large products are several times as fast as two for each square.
+    across = (squares.reshape(k * side, side) @ blur).reshape(k, side, side)
+    down: Squares = (across.transpose(0, 2, 1).reshape(k * side, side) @ blur).reshape(k, side, side)
+    return down.transpose(0, 2, 1)
 
 
 @cache

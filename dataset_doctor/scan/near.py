@@ -98,11 +98,11 @@ CLOSE_CERTAIN = Bar(0.92, 0.95, 0.65, 0.8, 0.65, 0.85)
 """Bars at 32 points a side (for images with no more to show, and before a close look), and at 96.
 
 Measured at 96 on 250 photos of five public datasets: of copies compressed to JPEG quality 15, brought to a quarter of their size,
-recoloured, cropped by up to 20 %, shifted by 8 % or all of that, 98 % have a worst window above 0.5 and a worst box above 0.88, the median is
-0.9 and 1.0; of two different objects on one ground, at a fifth of its side or more, 9 in 10 stay below 0.56; of signs with other digits all
-stay below 0. Of 5,398 photos of clothes (64 pixels) on a few grounds, the first pair of different pieces reaches 0.07.
-At 32, on 22,406 photos: the bars of NEAR were set where eight of nine doubtful pairs (143 looked at) were of one shot, those of CERTAIN where 103
-of the 104 worst of 697 were."""
+recoloured, cropped by up to 20 %, shifted by 8 % or all of that, 98 % have a worst window above 0.5 and a worst box above 0.88, the
+median is 0.9 and 1.0; of two different objects on one ground, at a fifth of its side or more, 9 in 10 stay below 0.56; of signs with
+other digits all stay below 0. Of 5,398 photos of clothes (64 pixels) on a few grounds, the first pair of different pieces reaches 0.07.
+At 32, on 22,406 photos, judged by eye: of the 143 pairs between NEAR and CERTAIN 133 were of one shot, of the 104 that reach CERTAIN
+with least 103 (`benchmarks/judged_pairs.csv`)."""
 
 SKETCHED_AN_IMAGE, SKETCHED_LEAST, SKETCHED = 0.75, 2_000, 250_000
 """Pairs of like sketches that are looked at: the likest, so many an image, and at most so many in all."""
@@ -177,10 +177,17 @@ def find_duplicates(dataset: Dataset, pixels: Pixels, *, max_bits: int | None = 
         max_bits = max_bits_for(len(rows))
     hashes = pixels.perceptual[rows]
     near = turned_pairs(hashes, max_bits)
-    if thumbnails is not None:
-        near = _with_sketched(near, hashes, pixels.sketch[rows])
-    near = (rows[near[0]].reshape(-1, 2).astype(np.int32), near[1], near[2])
-    believed = (*near, np.ones(len(near[0]), np.bool_)) if thumbnails is None else _verified(near, thumbnails, dataset)
+    if thumbnails is None:
+        found = rows[near[0]].reshape(-1, 2).astype(np.int32)
+        believed = (found, near[1], near[2], np.ones(len(found), np.bool_))
+    else:
+        from threadpoolctl import threadpool_limits
+
+        # Products of small matrices are slower on several threads, many times so where other programs want the cores; and sums that do
+        # not depend on the number of cores make the same pairs everywhere.
+        with threadpool_limits(1, "blas"):
+            near = _with_sketched(near, hashes, pixels.sketch[rows])
+            believed = _verified((rows[near[0]].reshape(-1, 2).astype(np.int32), near[1], near[2]), thumbnails, dataset)
     pairs, distance, turn, certain = _one_a_pair(*believed)
     return Duplicates(
         exact_group=exact_group,

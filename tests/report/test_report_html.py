@@ -245,6 +245,20 @@ def test_both_pictures_of_a_pair_are_looked_at(tmp_path: Path) -> None:
     assert all(member[0] is not None for group in finding["groups"] for member in group)
 
 
+def test_labels_of_a_pair_are_shown_side_by_side(tmp_path: Path) -> None:
+    """Each member of a group comes with its labels in words, and their boxes as shares of the image."""
+    for name in "ab":
+        Image.new("RGB", (40, 20)).save(tmp_path / f"{name}.png")
+    labels = {"a": (("cat", (0.0, 0.0, 20.0, 10.0)), ("cat", (20.0, 0.0, 40.0, 20.0))), "b": (("dog", None),)}
+    places = [Place(image=f"{name}.png", detail="group 1", labels=labels[name]) for name in "ab"]
+
+    [group] = shown(at(make_report(findings=[make_finding(places=places, name="duplicate-label-conflict")]), tmp_path))["findings"][0][
+        "groups"
+    ]
+
+    assert [member[3:] for member in group] == [["cat × 2", [[0.0, 0.0, 0.5, 0.5], [0.5, 0.0, 1.0, 1.0]]], ["dog", []]]
+
+
 # From the audit to the page -----------------------------------------------------------------------------------------
 
 
