@@ -44,6 +44,9 @@ FormatName = Literal["coco", "voc", "yolo", "folder"]
 TRAINING_SPLITS = ("train", "trainval")
 """Names of the split that is trained on; the second is VOC's, whose `trainval` is all there is to train with where it has no `train`."""
 
+WHOLE_SPLIT = 5
+"""A split of at least so many images that all are in another one is the same split again, and not so many images in two."""
+
 NO_ID = np.iinfo(np.int64).min
 """Stands in an integer id column where a record has no id."""
 
@@ -143,6 +146,7 @@ ProblemKind = Literal[
     "listed-twice",
     "list-malformed",  # blank line, comment, extension in a list of ids …
     "split-empty",
+    "image-in-several-splits",  # the entries that name one folder or list for two splits
     "class-names-invalid",
     "class-names-conflict",
     "class-name-not-text",  # YAML takes it for a number, a truth value, nothing or a date

@@ -223,3 +223,36 @@ def test_trainval_beside_train_is_what_they_leave_of_it(tmp_path: Path) -> None:
     assert json.loads(run("weights", source, "--json").stdout)["split"] == "train"
     assert run("convert", source, tmp_path / "yolo", "--to", "yolo").returncode == 0
     assert set(tables(tmp_path / "yolo")["cat"]) == {"train", "test", "trainval"}
+
+
+@pytest.mark.parametrize(
+    ("val", "says"), [("images", "train and val are the same 6 images"), ("images/day", "all 5 images of val are in train too")]
+)
+def test_two_splits_of_one_folder_are_one_finding(tmp_path: Path, val: str, says: str) -> None:
+    """At the lines of the configuration, not at each image; also where one folder lies in the other."""
+    from PIL import Image
+
+    for number in range(6):
+        for folder in ("images", "labels"):
+            (tmp_path / folder / "day").mkdir(parents=True, exist_ok=True)
+        name = f"{'' if number == 5 else 'day/'}{number}"
+        Image.new("RGB", (20, 20), (40 * number, 0, 0)).save(tmp_path / "images" / f"{name}.png")
+        (tmp_path / "labels" / f"{name}.txt").write_text("0 .5 .5 .5 .5\n")
+    (tmp_path / "data.yaml").write_text(f"train: images\nval: {val}\nnames: [cat]\n")
+
+    report = json.loads(run("audit", tmp_path, "--no-pixels", "--json").stdout)
+
+    [found] = [finding for finding in report["findings"] if finding["code"] == "DD301"]
+    assert (found["count"], found["severity"], found["message"]) == (1, "error", says)
+    assert sorted((place["file"], place["line"]) for place in found["locations"]) == [("data.yaml", 1), ("data.yaml", 2)]
+
+
+def test_two_voc_lists_of_the_same_images_are_one_finding(tmp_path: Path) -> None:
+    """At the lists; images that are in two splits besides are counted each."""
+    source = classic(tmp_path / "voc", train=range(50), val=range(20), test=range(48, 60))
+
+    report = json.loads(run("audit", source, "--json").stdout)
+
+    [found] = [finding for finding in report["findings"] if finding["code"] == "DD301"]
+    assert found["count"] == 3 and found["message"] == "all 20 images of val are in train too; 2 more images are in more than one split"
+    assert [place["file"] for place in found["locations"]][:2] == ["ImageSets/Main/train.txt", "ImageSets/Main/val.txt"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import posixpath
 from collections import defaultdict
 
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 from dataset_doctor.checks._classes import class_places, named, training_split
 from dataset_doctor.checks._groups import groups_found, picture_groups, with_first
 from dataset_doctor.checks._problems import reported
-from dataset_doctor.dataset import Dataset, Place, Rows
+from dataset_doctor.dataset import WHOLE_SPLIT, Dataset, Place, Rows
 from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.formats._files import canonical_split
 from dataset_doctor.relations import Labels, same_names, sources, stems_of, videos, without_export
 from dataset_doctor.statistics import RARE_IMAGES, statistics
 
 EVALUATED = ("val", "test")
+
 
 SMALL_SHARE, SMALL_IMAGES = 0.02, 10
 """A split for measuring that is smaller than both says little: one image more or less moves the result by a tenth."""
@@ -37,12 +40,40 @@ def image_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
 
     **Usual cause.** Lists written at different times, or a validation list that was drawn from the training list and not removed from it.
 
-    **What to do.** Keep each image in one split; move it to train when in doubt, and measure again.
+    **What to do.** Keep each image in one split; move it to train when in doubt, and measure again. Where two splits are the same images,
+    or one lies in another, the finding counts these splits: a configuration names one folder twice. Give each its own, or split again.
     """
-    rows = np.flatnonzero(dataset.images.in_split.sum(axis=1) > 1)
-    if not len(rows):
+    in_split = dataset.images.in_split
+    several = in_split.sum(axis=1) > 1
+    problems = facts.statistics.problems.get("image-in-several-splits", ())
+    if not several.any() and not problems:
         return None
-    return Found(len(rows), plural(len(rows), "image is in more than one split", "images are in more than one split"), images=rows)
+    texts, places = [], [dataclasses.replace(problem.place, detail=problem.text) for problem in problems]
+    for one, other in itertools.combinations(np.argsort(-in_split.sum(axis=0), kind="stable").tolist(), 2):
+        shared = in_split[:, one] & in_split[:, other]
+        n, most = int(in_split[:, other].sum()), int(in_split[:, one].sum())
+        if n < WHOLE_SPLIT or shared.sum() < n:
+            continue
+        several &= ~shared
+        large, small = dataset.splits[one], dataset.splits[other]
+        texts.append(f"{large} and {small} are the same {n:,} images" if n == most else f"all {n:,} images of {small} are in {large} too")
+        places += [] if problems else [_declared(dataset, large), _declared(dataset, small)]
+    rows = np.flatnonzero(several)
+    if not texts and not problems:
+        return Found(len(rows), plural(len(rows), "image is in more than one split", "images are in more than one split"), images=rows)
+    if len(rows):
+        texts.append(f"{plural(len(rows), 'more image is', 'more images are')} in more than one split")
+    places += [Place(file=name, image=name) for name in dataset.images.file_name[rows].tolist()]
+    message = "; ".join(texts) or plural(len(problems), "entry names", "entries name") + " the images of another split"
+    return Found(max(1, len(texts) - bool(len(rows))) + len(rows), message, places=list(dict.fromkeys(places)))
+
+
+def _declared(dataset: Dataset, split: str) -> Place:
+    """Give the list or label file that says which images a split has."""
+    number = dataset.splits.index(split)
+    own = [dataset.sources[at] for at in np.flatnonzero(dataset.source_split == number)[:1].tolist()]
+    stem = {canonical_split(posixpath.splitext(posixpath.basename(name))[0]): name for name in reversed(dataset.config_files)}
+    return Place(file=stem.get(split) or (own[0] if own else None), split=split)
 
 
 # Classes ------------------------------------------------------------------------------------------------------------

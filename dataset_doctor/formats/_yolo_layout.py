@@ -7,12 +7,13 @@ parents, then by the longest tail that is known.
 from __future__ import annotations
 
 import bisect
+import itertools
 import posixpath
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from dataset_doctor.dataset import Place, Problem, ProblemKind
+from dataset_doctor.dataset import WHOLE_SPLIT, Place, Problem, ProblemKind
 from dataset_doctor.formats._files import (
     IMAGE_SUFFIXES,
     LONGEST_PATH,
@@ -450,6 +451,7 @@ def arrange(tree: Tree, candidate: Candidate, config: Config) -> Arrangement:
     else:
         _split_by_folders(scope, splits, label_of, result.problems)
 
+    _report_shared(config, splits)
     images = sorted(splits.mask)
     result.images = images
     result.labels = [label_of.get(image, "") for image in images]
@@ -459,6 +461,26 @@ def arrange(tree: Tree, candidate: Candidate, config: Config) -> Arrangement:
     _report_labels(scope, result)
     result.images = [splits.renamed.get(image, image) for image in images]
     return result
+
+
+def _report_shared(config: Config, splits: _Splits) -> None:
+    """Report the entries of a configuration that name the images of another split, all of them."""
+    if config.file is None:
+        return
+    lines = {canonical_split(key): entries[0][1] for key, entries in config.splits if entries}
+    if len(lines) < 2:
+        return
+    named = Counter(splits.mask.values())
+    for (at, one), (other_at, other) in itertools.combinations(enumerate(splits.spelling), 2):
+        wanted = (1 << at, 1 << other_at, 1 << at | 1 << other_at)
+        first, second, both = (sum(n for mask, n in named.items() if mask & bits == bits) for bits in wanted)
+        small, large = (one, other) if first < second else (other, one)
+        if both >= WHOLE_SPLIT and both == min(first, second) and one in lines and other in lines:
+            alike = f"{small} names the same images as {large}"
+            text = alike if first == second else f"the images of {small} are all among those of {large}"
+            for name in (large, small):
+                place = Place(file=config.file, line=lines[name] or None, split=name)
+                splits.problems.append(Problem("image-in-several-splits", place, text))
 
 
 def _split_by_folders(scope: Scope, splits: _Splits, label_of: dict[str, str], problems: list[Problem]) -> None:

@@ -412,7 +412,7 @@ def test_label_states(tmp_path: Path) -> None:
 
     assert dataset.images.label_state.tolist() == [2, 1, 1, 0, 2]
     assert dataset.images.source.tolist() == [0, 1, 2, -1, 3]
-    assert kinds(dataset) == {"record-unreadable": 1}
+    assert kinds(dataset) == {"record-unreadable": 1, "image-in-several-splits": 2}
 
 
 def test_images_that_no_split_names(tmp_path: Path) -> None:
