@@ -557,7 +557,7 @@ def test_label_files_that_cannot_be_read(tmp_path: Path) -> None:
     (root / "labels" / "d.txt").symlink_to("/dev/zero")
     dataset = read(root)
 
-    assert kinds(dataset) == {"label-unreadable": 4}
+    assert kinds(dataset) == {"label-unreadable": 4, "image-in-several-splits": 2}
     assert dataset.images.label_state.tolist() == [2] * 5
     assert dataset.sources == ("labels/e.txt",) and dataset.images.source.tolist() == [-1, -1, -1, -1, 0]
 
