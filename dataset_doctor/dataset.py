@@ -456,6 +456,7 @@ class Dataset:
     given        how the user named it; None where it was not read from files
     made         the images that a plan makes anew; None where all are files. Their annotations name the record that they come from, and
                  until they are written their `file_name` leads to the picture that they are made from
+    keeps_places where it is written in its own format and no image moves, files keep their places; False gives them the usual ones
     """
 
     root: Path
@@ -477,6 +478,7 @@ class Dataset:
     origin: Dataset | None = None
     made: Made | None = None
     given: Given | None = None
+    keeps_places: bool = True
 
     def __post_init__(self) -> None:
         images, annotations = self.images, self.annotations
@@ -500,6 +502,12 @@ class Dataset:
     def filled_splits(self) -> tuple[str, ...]:
         """The names of the splits that hold images."""
         return tuple(self.splits[at] for at in np.flatnonzero(self.images.in_split.any(axis=0)).tolist())
+
+    @property
+    def first_split(self) -> Rows:
+        """The column of each image's first split."""
+        # numpy has no largest of nothing: without images there may be no split either.
+        return self.images.in_split.argmax(axis=1) if self.splits else np.zeros(len(self.images), np.intp)
 
     @property
     def training_split(self) -> str | None:

@@ -413,4 +413,6 @@ def plain(record: Any) -> Any:
         return [plain(item) for item in record]
     if isinstance(record, dict):
         return {key: plain(value) for key, value in record.items()}
+    if isinstance(record, float) and not math.isfinite(record):
+        return None  # JSON has no such number; the statistics say None for what is undefined, too
     return record.value if isinstance(record, Enum) else record

@@ -380,11 +380,12 @@ def _splits(dataset: Dataset) -> tuple[SplitRow, ...]:
 
 
 def quantiles(values: NDArray[Any]) -> Quantiles:
-    """Summarise values by five quantiles.
+    """Summarise the finite ones of some values by five quantiles.
 
     >>> quantiles(np.array([1.0, 3.0])).median, quantiles(np.array([])).median
     (2.0, None)
     """
+    values = values[np.isfinite(values)]  # boxes as large as numbers go have areas beyond them
     if not len(values):
         return Quantiles(None, None, None, None, None)
     return Quantiles(*(float(q) for q in np.quantile(values, [0, 0.05, 0.5, 0.95, 1])))
@@ -441,6 +442,7 @@ def _sizes(wh: NDArray[np.float64]) -> tuple[SizeCount, ...]:
     return tuple(SizeCount(int(w), int(h), n) for (w, h), n in zip(sizes[order].tolist(), images[order].tolist(), strict=True))
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _boxes(dataset: Dataset) -> Boxes:
     instance = dataset.is_instance
     per_image = np.bincount(dataset.annotations.image[instance], minlength=dataset.n_images)

@@ -258,4 +258,7 @@ def _with_context(dataset: Dataset, tree: Tree, chosen: Candidate, others: tuple
         text = f"{other.format} labels ({other.variant}) for the same images were left out: {', '.join(other.evidence[:1])}"
         evidence.append(text)
         problems.append(Problem("parallel-labels", Place(file=other.labels[0] if other.labels else other.root or "."), text))
+    reported = (name for problem in dataset.problems for name in (problem.place.image, problem.place.file))
+    if elsewhere := len(set(tree.images).difference(dataset.images.file_name.tolist(), reported)):
+        evidence.append(f"{plural(elsewhere, 'image')} elsewhere {'is' if elsewhere == 1 else 'are'} not part of it")
     return dataclasses.replace(dataset, evidence=tuple(evidence), problems=(*problems, *dataset.problems))

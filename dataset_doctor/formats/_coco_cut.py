@@ -6,9 +6,10 @@ another id are rewritten thousands at a time: only the digits of their ids chang
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -83,9 +84,23 @@ def cut(tree: Tree, name: str) -> Cut:
     """
     data, _ = text_of(tree, name)
     try:
-        return _cut(data)
+        if _is_utf8(data):
+            return _cut(data)
     except (Unsound, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return _cut(_mended(data))
+        pass
+    return _mended(data)
+
+
+def _is_utf8(data: Any) -> bool:
+    """Tell whether text is UTF-8 throughout; what cuts it looks at no text inside the records."""
+    decoder, view = codecs.getincrementaldecoder("utf-8")(), memoryview(data)
+    try:
+        for start in range(0, len(view), PIECE):
+            decoder.decode(view[start : start + PIECE])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _cut(data: Any) -> Cut:
@@ -203,8 +218,8 @@ def _starts(data: Any, view: memoryview, at: int, length: NDArray[np.int64]) -> 
     return start
 
 
-def _mended(data: Any) -> bytes:
-    """Write what can be read of a damaged file as sound JSON; records keep their places in the arrays, null stands for lost ones."""
+def _mended(data: Any) -> Cut:
+    """Take what can be read of a damaged file; records keep their places in the arrays, null stands for lost ones."""
     lists: dict[str, dict[int, bytes]] = {key: {} for key in ARRAYS}
     marks = {
         "images": frozenset({"file_name", "coco_url", "height", "width"}),
@@ -217,18 +232,35 @@ def _mended(data: Any) -> bytes:
             lists[event.key].clear()
         elif isinstance(event, Records):
             lists[event.key].update(zip(event.indices, map(encoded, event.values), strict=True))
-    parts: list[bytes] = []
+    others: dict[str, bytes] = {}
     for found in _SALVAGED.finditer(data):
         try:
             value = bytes(memoryview(data)[found.end() : _value_end(memoryview(data), found.end())])
-        except (msgspec.DecodeError, RecursionError):
+            value.decode()
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             continue
-        if all(not part.startswith(b'"' + found[1]) for part in parts):
-            parts.append(b'"' + found[1] + b'": ' + value)
-    for key, records in lists.items():
+        others.setdefault(found[1].decode(), value)
+    parts = [b"{"]
+    size = 1
+
+    def put(part: bytes) -> int:
+        nonlocal size
+        parts.append(part)
+        size += len(part)
+        return size
+
+    for key, value in others.items():
+        put(b'"%b": %b, ' % (key.encode(), value))
+    arrays = {}
+    for number, (key, records) in enumerate(lists.items()):
+        opening = put(b'%b"%b": [' % (b", " if number else b"", key.encode()))
         rows = [records.get(index, b"null") for index in range(max(records, default=-1) + 1)]
-        parts.append(f'"{key}": ['.encode() + b",".join(rows) + b"]")
-    return b"{" + b", ".join(parts) + b"}"
+        stops = np.cumsum([len(row) + 1 for row in rows], dtype=np.int64) + opening - 1
+        closing = put(b",".join(rows))
+        arrays[key] = Spans(stops - np.array([len(row) for row in rows], np.int64), stops, opening, closing)
+        put(b"]")
+    put(b"}")
+    return Cut(memoryview(b"".join(parts)), arrays, others, (*others, *ARRAYS))
 
 
 # Writing records ----------------------------------------------------------------------------------------------------
@@ -250,8 +282,7 @@ def edited(record: bytes, changes: dict[str, bytes]) -> bytes:
     >>> edited(b'{"id":1, "score":1.50, "id_":{"id":1}}', {"id": b"7"})
     b'{"id": 7, "score": 1.50, "id_": {"id":1}}'
     """
-    members = {key: bytes(raw) for key, raw in _MEMBERS.decode(record).items()}
-    members.update(changes)
+    members = members_of(record) | changes
     return b"{" + b", ".join([_key(key) + value for key, value in members.items()]) + b"}"
 
 
@@ -264,8 +295,17 @@ def members_of(record: bytes) -> dict[str, bytes]:
     """Give the members of a record, undecoded; none where it is no object."""
     try:
         return {key: bytes(raw) for key, raw in _MEMBERS.decode(record).items()}
-    except msgspec.DecodeError:
-        return {}
+    except msgspec.DecodeError:  # a surrogate without a partner, which strict readers refuse
+        value = json.loads(record)
+        return {key: encoded(member) for key, member in value.items()} if isinstance(value, dict) else {}
+
+
+def member(members: Mapping[str, bytes], key: str) -> Any:
+    """Give the value of a member; None where there is none, or one that Python does not take (a number of thousands of digits)."""
+    try:
+        return json.loads(members.get(key, b"null"))
+    except (ValueError, RecursionError):
+        return None
 
 
 def runs(part: Cut, key: str, kept: NDArray[np.int64]) -> Iterator[memoryview]:

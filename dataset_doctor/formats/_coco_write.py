@@ -7,7 +7,6 @@ the end with ids that follow the largest. Where images change split, files are m
 from __future__ import annotations
 
 import itertools
-import json
 import posixpath
 import re
 from collections import defaultdict
@@ -15,16 +14,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import NO_ID, Class, Dataset
-from dataset_doctor.errors import DoctorError
-from dataset_doctor.formats._coco_cut import BLOCK, Cut, cut, edited, encoded, members_of, renumbered, runs
+from dataset_doctor.errors import DoctorError, UsageError
+from dataset_doctor.formats._coco_cut import BLOCK, Cut, cut, edited, encoded, member, members_of, renumbered, runs
+from dataset_doctor.formats._coco_files import spellings
 from dataset_doctor.formats._coco_records import id_column, name_from_url
 from dataset_doctor.formats._coco_render import made_changes, rendered
-from dataset_doctor.formats._files import Progress, Tree, Unreadable, reopened, silent
+from dataset_doctor.formats._files import Progress, Tree, Unreadable, canonical_split, reopened, silent
 from dataset_doctor.formats._pictures import bring
 from dataset_doctor.formats._stage import Materialize, Stage, repeat_names
 from dataset_doctor.formats._targets import canonical_names, keeps_layout, split_folders
@@ -52,6 +51,7 @@ def write(dataset: Dataset, stage: Stage, *, materialize: Materialize = "copy", 
     listed = materialize == "list"
     bare: list[str] = dataset.images.file_name.tolist() if listed else canonical_names(dataset)
     label_files = [f"annotations/instances_{folder}.json" for folder in split_folders(dataset)]
+    _check_splits(dataset, label_files)
     make = _rearranged if dataset.format == "coco" else rendered
     for label_file, parts in zip(label_files, make(dataset, bare, progress), strict=True):
         stage.write(label_file, parts)
@@ -61,6 +61,20 @@ def write(dataset: Dataset, stage: Stage, *, materialize: Materialize = "copy", 
     bring(dataset, [row for row, _ in brought], [place for _, place in brought], stage, materialize, progress)
     first = np.unique(rows, return_index=True)[1]
     return [places[at] for at in first.tolist()]
+
+
+def _check_splits(dataset: Dataset, label_files: Sequence[str]) -> None:
+    """Refuse names of splits by which readers of COCO, who have the file's name alone, would know another split.
+
+    Raises:
+        UsageError: with the first of them.
+    """
+    for split, read in zip(dataset.splits, map(canonical_split, spellings(label_files)), strict=True):
+        if read != split:
+            raise UsageError(
+                f"the split {split} cannot be written as COCO: by the name of its label file readers take it for {read}.",
+                "Rename the list or folder in the source that the split has its name from.",
+            )
 
 
 def copied_files(dataset: Dataset) -> frozenset[str]:
@@ -95,9 +109,7 @@ def _kept(dataset: Dataset, stage: Stage, materialize: Materialize, progress: Pr
     changed = [row for row in range(len(dataset.sources)) if not _is_untouched(dataset, row)]
     files = {row: _opened(tree, dataset.sources[row]) for row in changed}
     others = {row: _other_entries(dataset, row, file) for row, file in files.items()}
-    extra_ids = [
-        json.loads(members_of(file.record("images", index)).get("id", b"0")) for row, file in files.items() for index in others[row]
-    ]
+    extra_ids = [member(members_of(file.record("images", index)), "id") for row, file in files.items() for index in others[row]]
     before = dataset.origin or dataset
     image_ids = _fresh(images.source_id, again, [before.images.source_id, id_column(extra_ids)])
     is_made = dataset.is_made
@@ -157,7 +169,7 @@ class _Opened:
 def _category_ids(file: Cut) -> dict[tuple[Any, Any], Any]:
     """Give the ids of the categories of a file, by themselves and their names."""
     members = [members_of(file.record("categories", row)) for row in range(len(file.arrays.get("categories", ())))]
-    pairs = [tuple(json.loads(one.get(key, b"null")) for key in ("id", "name")) for one in members]
+    pairs = [tuple(member(one, key) for key in ("id", "name")) for one in members]
     return {(own_id, name): own_id for own_id, name in pairs if not isinstance(own_id, dict | list) and not isinstance(name, dict | list)}
 
 
@@ -286,7 +298,7 @@ def _other_entries(dataset: Dataset, source: int, file: Cut) -> dict[int, int]:
 def _written(members: dict[str, bytes]) -> str:
     """Give an image entry's file name as written, or as its address says."""
     for key in ("file_name", "coco_url"):
-        value = json.loads(members.get(key, b"null"))
+        value = member(members, key)
         if isinstance(value, str) and value:
             return value if key == "file_name" else name_from_url(value)
     return ""
@@ -384,13 +396,6 @@ def _fresh(own: NDArray[Any], again: NDArray[np.bool_], known: Sequence[NDArray[
 # Files made anew ----------------------------------------------------------------------------------------------------
 
 
-class _Named(msgspec.Struct, gc=False):
-    file_name: Any = None
-
-
-_NAMED = msgspec.json.Decoder(_Named)
-
-
 @dataclass(frozen=True, slots=True)
 class _Categories:
     """The categories of all label files in one list, and for files whose ids had to change what they became."""
@@ -484,7 +489,7 @@ def _records(
 
 def _moved(record: bytes, name: str, new_id: Any, same_id: bool) -> bytes:
     """Give an image entry with its file's new name and its id; as it is where both stay."""
-    if same_id and _NAMED.decode(record).file_name == name:
+    if same_id and member(members_of(record), "file_name") == name:
         return record
     return edited(record, {"file_name": encoded(name)} | ({} if new_id is None else {"id": encoded(new_id)}))
 
@@ -498,11 +503,11 @@ def _united(files: Sequence[Cut]) -> _Categories:
     became: dict[int, dict[Any, Any]] = {}
     name_of: dict[Any, Any] = {}
     known: dict[tuple[Any, Any], Any] = {}
-    ids = [json.loads(members_of(record).get("id", b"null")) for one in lists for record in one]
+    ids = [member(members_of(record), "id") for one in lists for record in one]
     numbers = itertools.count(max((one for one in ids if isinstance(one, int)), default=0) + 1)
     for source, one in enumerate(lists):
         for record in one:
-            own_id, name = (json.loads(members_of(record).get(key, b"null")) for key in ("id", "name"))
+            own_id, name = (member(members_of(record), key) for key in ("id", "name"))
             if isinstance(own_id, dict | list) or isinstance(name, dict | list):
                 continue
             if (own_id, name) not in known:

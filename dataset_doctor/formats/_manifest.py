@@ -185,7 +185,7 @@ def with_stated(dataset: Dataset, told: Stated) -> Dataset:
         dataset = _with_repeated_lines(dataset, told)
     images = dataset.images
     names: list[str] = images.file_name.tolist()
-    row_of = _first_rows([told.source_of.get(name) for name in names], names, images.in_split.argmax(axis=1).tolist())
+    row_of = _first_rows([told.source_of.get(name) for name in names], names, dataset.first_split.tolist())
     sizes = np.stack([images.file_width, images.file_height], axis=1)
     differ = (sizes != sizes[row_of]).any(axis=1) & (sizes > 0).all(axis=1) & (sizes[row_of] > 0).all(axis=1)
     differ &= ~np.fromiter((name in told.altered for name in names), bool, len(names))

@@ -31,6 +31,10 @@ _FICLONE = 0x40049409
 """Linux's ioctl that lets two files share their blocks until one is changed (ioctl_ficlone(2))."""
 
 
+class NameTaken(OutputRefused):
+    """Two files of the new dataset would have one name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A folder that is being written.
@@ -47,13 +51,14 @@ class Stage:
         """Write a file of the new dataset; `name` is relative to its root, with `/`. Large content may come in parts.
 
         Raises:
-            OutputRefused: two files would have that name (systems that ignore case count too), or the name is no safe relative path.
+            NameTaken: two files would have that name (systems that ignore case count too).
+            OutputRefused: the name is no safe relative path.
         """
         try:
             with self._path(name).open("xb") as file:
                 file.writelines((content,) if isinstance(content, bytes) else content)
         except FileExistsError:
-            raise OutputRefused(f"two files would be called {name}.", "Rename one of their sources.") from None
+            raise NameTaken(f"two files would be called {name}.", "Rename one of their sources.") from None
 
     def folder(self, name: str) -> None:
         """Make a folder of the new dataset, unless it is there."""
@@ -81,7 +86,7 @@ class Stage:
             try:
                 bring(origin, str(path))
             except FileExistsError:
-                raise OutputRefused(f"two images would be called {name}.", "Rename one of them in the source.") from None
+                raise NameTaken(f"two images would be called {name}.", "Rename one of them in the source.") from None
             except Unreadable as error:
                 raise OutputRefused(f"{source} could not be {_VERBS[materialize]}: {error}.", "Nothing was written.") from error
             except OSError as error:

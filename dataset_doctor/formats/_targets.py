@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, FormatName
 from dataset_doctor.errors import DoctorError
+from dataset_doctor.formats._files import IMAGE_SUFFIXES, suffix
 from dataset_doctor.formats._stage import MAX_NAME_BYTES, flat_names, repeat_names
 
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\u2028\u2029]")
-"""Characters that lists, terminals or file systems do not take: controls, line ends, bytes that are not UTF-8."""
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufeff]")
+"""Characters that lists, terminals or file systems do not take: controls, line ends, byte-order marks, bytes that are not UTF-8."""
 
 
 def keeps_layout(dataset: Dataset, target: FormatName) -> bool:
     """Tell whether files keep their places: the same format, no image in another split than before, none from outside the root."""
     moved = dataset.plan is not None and dataset.plan.get("command") == "split"
     outside = "\n../" in "\n" + "\n".join(dataset.images.file_name.tolist())
-    return target == dataset.format and not moved and not outside
+    return target == dataset.format and dataset.keeps_places and not moved and not outside
 
 
 def kept_names(dataset: Dataset) -> list[str]:
@@ -39,6 +40,8 @@ def canonical_names(dataset: Dataset) -> list[str]:
         stem, end = posixpath.splitext(base)
         # Lists are a name a line, and readers strip them; "#" begins a comment.
         name = f"{name[: -len(base)]}{stem.strip().lstrip('#') or '_'}{end.strip()}" if base else name
+        if suffix(name) not in IMAGE_SUFFIXES:  # readers would see no image in it
+            name += ".jpg"
         if len(posixpath.basename(name).encode()) > MAX_NAME_BYTES:
             stem, end = posixpath.splitext(posixpath.basename(name))
             name = stem.encode()[: MAX_NAME_BYTES // 2].decode("utf-8", "ignore") + end

@@ -146,11 +146,14 @@ def _like(line: str, renamed: tuple[str, str]) -> str:
 
     >>> _like("dogs/1  1\n", ("1", "1__r1"))
     'dogs/1__r1  1\n'
+    >>> _like("photo 1\n", ("photo 1", "photo 1__r1"))
+    'photo 1__r1\n'
     """
     old, new = renamed
     if old == new:
         return line
     at = _before_flag(line).rfind(old)
+    at = line.rfind(old) if at < 0 else at  # what looks like a flag belongs to the name
     return line if at < 0 else line[:at] + new + line[at + len(old) :]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dataset_doctor.dataset import Dataset, FormatName, LabelState, Rows
-from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
+from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, did_you_mean
 from dataset_doctor.findings import plural
 from dataset_doctor.formats._capabilities import TITLES, fitted, losses, unwritable
 from dataset_doctor.formats._elsewhere import digest, label_beside
@@ -22,7 +23,7 @@ from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.formats._fingerprint import fingerprint
 from dataset_doctor.formats._manifest import NAME, manifest
 from dataset_doctor.formats._pictures import made_bytes
-from dataset_doctor.formats._stage import Materialize, Stage, check_place, staged
+from dataset_doctor.formats._stage import Materialize, NameTaken, Stage, check_place, staged
 from dataset_doctor.formats._targets import keeps_layout
 from dataset_doctor.formats._yolo_splits import listed_images
 
@@ -72,9 +73,9 @@ def write(
         progress: Called with what is done, how much and how much in all.
 
     Raises:
-        UsageError: the format cannot hold the dataset, or some of its records (see `unwritable`).
+        UsageError: the format cannot hold the dataset, or some of its records (see `unwritable`), so that it reads back as it should.
         OutputRefused: the place must not or cannot be written to.
-        DoctorError: the source has changed, or what was written does not read back as it should; nothing was written.
+        DoctorError: the source has changed; nothing was written.
     """
     target, mode = _chosen(dataset, format, materialize)
     if mode == "list" and dataset.made is not None:
@@ -84,6 +85,7 @@ def write(
     if target != dataset.format and len(rows := unwritable(dataset, target, progress=progress)):
         raise _refused(dataset, target, rows)
     treated = fitted(dataset, target)
+    _check_images(treated, target)
     loses, copied = losses(dataset, target), disk_bytes(dataset, target, mode)
     collecting = gc.isenabled()
     gc.disable()  # long lists of short-lived texts without cycles
@@ -105,16 +107,29 @@ def _staged(
     loses: tuple[str, ...],
     progress: Progress,
 ) -> int:
-    """Write the files, read them back and put them in place; give how many there are."""
+    """Write the files, read them back and put them in place; give how many there are.
+
+    Files of a source that is so unusual that they do not read back at their places get the usual ones.
+    """
     # Hashing the source's labels releases the interpreter, so it goes on beside the writing.
     with ThreadPoolExecutor(1) as beside:
         identity = beside.submit(fingerprint, dataset.origin or dataset)
-        with staged(out, dataset.root, force=force) as stage:
-            names = _writer(target)(dataset, stage, materialize=mode, progress=progress)
-            source = {"format": dataset.format, "fingerprint": identity.result(), **(_left_there(dataset, stage) if mode == "list" else {})}
-            stage.write(NAME, manifest(dataset, names, options=options, source=source, loses=loses))
-            _read_back(dataset, target, mode, stage, progress)
-            return sum(len(found) for _, _, found in os.walk(stage.root))
+
+        def attempt(dataset: Dataset) -> int:
+            with staged(out, dataset.root, force=force) as stage:
+                names = _writer(target)(dataset, stage, materialize=mode, progress=progress)
+                there = _left_there(dataset, stage) if mode == "list" else {}
+                source = {"format": dataset.format, "fingerprint": identity.result(), **there}
+                stage.write(NAME, manifest(dataset, names, options=options, source=source, loses=loses))
+                _read_back(dataset, names, target, mode, stage, progress)
+                return sum(len(found) for _, _, found in os.walk(stage.root))
+
+        try:
+            return attempt(dataset)
+        except (UsageError, NameTaken):
+            if not keeps_layout(dataset, target) or mode == "list":
+                raise
+            return attempt(dataclasses.replace(dataset, keeps_places=False))
 
 
 def _left_there(dataset: Dataset, stage: Stage) -> dict[str, str | None]:
@@ -194,6 +209,32 @@ def _refused(dataset: Dataset, target: FormatName, rows: Rows) -> UsageError:
     return UsageError(f"{plural(len(rows), 'label record')} cannot be written as {TITLES[target]}, first {where}.", hint)
 
 
+def _check_images(dataset: Dataset, target: FormatName) -> None:
+    """Refuse images of which nothing would be there: no file, and no label.
+
+    Raises:
+        UsageError: with the first of them.
+    """
+    if target not in ("yolo", "voc"):
+        return
+    images = dataset.images
+    rows = np.flatnonzero(~images.has_file & (images.label_state == LabelState.UNLABELED))
+    if len(rows) and not (target == dataset.format and keeps_layout(dataset, target)):
+        raise UsageError(
+            f"{plural(len(rows), 'image')} cannot be written as {TITLES[target]}, first {_image_place(dataset, int(rows[0]))}: "
+            "there is neither the file nor a label that can be read.",
+            "Add the images, or take them out of the source.",
+        )
+    if target == "voc" and (images.label_state == LabelState.UNLABELED).all():
+        raise UsageError("no image has a label file, and readers know Pascal VOC by those.", "Nothing was written.")
+
+
+def _image_place(dataset: Dataset, row: int) -> str:
+    """Name an image, and the file that describes it."""
+    source, name = int(dataset.images.source[row]), str(dataset.images.file_name[row])
+    return name if source < 0 or dataset.sources[source] == name else f"{name} ({dataset.sources[source]})"
+
+
 def _writer(target: FormatName) -> Any:
     from dataset_doctor.formats import FORMATS
 
@@ -203,28 +244,52 @@ def _writer(target: FormatName) -> Any:
 # Reading back -------------------------------------------------------------------------------------------------------
 
 
-def _read_back(dataset: Dataset, target: FormatName, mode: Materialize, stage: Stage, progress: Progress) -> None:
+def _read_back(dataset: Dataset, names: Sequence[str], target: FormatName, mode: Materialize, stage: Stage, progress: Progress) -> None:
     """Read what was written and compare it with what it should be.
 
+    Args:
+        dataset: What was written.
+        names: The path of each image row in the new dataset.
+        target: Its format.
+        mode: How images were brought.
+        stage: Where it lies.
+        progress: Called as it is read.
+
     Raises:
-        DoctorError: they differ.
+        UsageError: they differ, which only an unusual source can bring about.
     """
     from dataset_doctor.formats import read
 
+    written = None
     if target == "yolo" and mode == "list":
         # The labels are the source's own, which were just read.
         wanted, got = _listed(dataset), listed_images(stage.root, stage.source)
     else:
-        wanted, got = _table(dataset, target), _table(read(stage.root, target, progress=progress), target)
+        try:
+            written = read(stage.root, target, progress=progress)
+        except (DatasetNotFound, SeveralDatasets):
+            raise UsageError(f"Nothing would be left that readers take for {TITLES[target]}.", "Nothing was written.") from None
+        wanted, got = _table(dataset, target), _table(written, target)
     for split in dict.fromkeys([*wanted, *got]):
-        lines, written = wanted.get(split, {}), got.get(split, {})
-        for what in {**lines, **written}:
-            if lines.get(what, 0) != written.get(what, 0):
-                is_there, should_be = written.get(what, 0), lines.get(what, 0)
-                raise DoctorError(
-                    f"What was written does not read back: {is_there:,} {what} in the split {split}, not {should_be:,}.",
-                    "Nothing was put in place. Class names given with --classes have to be in the labels first; else please report this.",
+        lines, there = wanted.get(split, {}), got.get(split, {})
+        for what in {**lines, **there}:
+            if lines.get(what, 0) != there.get(what, 0):
+                row = None if written is None else _first_difference(dataset, names, written)
+                which = f"{_image_place(dataset, row)}: " if row is not None else ""
+                raise UsageError(
+                    f"{which}readers would not see the same as {TITLES[target]}: {there.get(what, 0):,} {what} in the split {split}, "
+                    f"not {lines.get(what, 0):,}.",
+                    "Nothing was written. Look for unusual names of images, splits and classes; names given with --classes have to be "
+                    "in the labels first.",
                 )
+
+
+def _first_difference(dataset: Dataset, names: Sequence[str], written: Dataset) -> int | None:
+    """Give the first image row that does not read back under its name with as many annotations; None where all do."""
+    there = Counter(written.images.file_name.tolist())
+    marks = Counter(written.images.file_name[written.annotations.image].tolist())
+    wanted = Counter(names[row] for row in dataset.annotations.image.tolist())
+    return next((row for row, name in enumerate(names) if not there[name] or marks[name] != wanted[name]), None)
 
 
 def _listed(dataset: Dataset) -> dict[str, dict[str, int]]:

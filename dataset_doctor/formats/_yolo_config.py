@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -25,7 +25,7 @@ MAX_CLASSES = 100_000
 """Largest class index that makes up a class by itself; a larger one is undeclared."""
 
 
-class _BadConfig(Exception):
+class BadConfig(Exception):
     """A configuration that cannot be used: what and on which line."""
 
     def __init__(self, text: str, line: int | None = None) -> None:
@@ -34,10 +34,10 @@ class _BadConfig(Exception):
 
 
 @dataclass(slots=True)
-class _Node:
+class Node:
     """A YAML value with its 1-based line; scalars are text as written. `plain`: without quotes, so that YAML may see no text in it."""
 
-    value: str | list[_Node] | dict[str, _Node]
+    value: str | list[Node] | dict[str, Node]
     line: int
     plain: bool = False
 
@@ -46,20 +46,27 @@ class _Node:
         """The scalar, None where there is none or it is YAML's null."""
         return self.value if isinstance(self.value, str) and self.value not in ("", "~", "null", "Null", "NULL") else None
 
+    @property
+    def plain_value(self) -> Any:
+        """What it says, in lists and mappings of texts."""
+        if isinstance(self.value, dict):
+            return {key: node.plain_value for key, node in self.value.items()}
+        return [node.plain_value for node in self.value] if isinstance(self.value, list) else self.value
 
-def _parse_yaml(text: str) -> tuple[_Node, list[tuple[str, int]]]:
+
+def parse_yaml(text: str) -> tuple[Node, list[tuple[str, int]]]:
     """Read the first document of a YAML text; the second value lists repeated keys with their lines (the last one wins).
 
     Raises:
-        _BadConfig: malformed, or with aliases, anchors, tags of its own, keys that are no scalars, or nested too deep.
+        BadConfig: malformed, or with aliases, anchors, tags of its own, keys that are no scalars, or nested too deep.
     """
     import yaml
 
-    stack: list[tuple[_Node, list[_Node]]] = []
+    stack: list[tuple[Node, list[Node]]] = []
     repeated: list[tuple[str, int]] = []
-    root = _Node({}, 1)
+    root = Node({}, 1)
 
-    def add(node: _Node) -> None:
+    def add(node: Node) -> None:
         if not stack:
             root.value, root.line = node.value, node.line
             return
@@ -71,7 +78,7 @@ def _parse_yaml(text: str) -> tuple[_Node, list[tuple[str, int]]]:
         else:
             name = key.pop()
             if not isinstance(name.value, str):
-                raise _BadConfig("a key that is not a scalar", name.line)
+                raise BadConfig("a key that is not a scalar", name.line)
             assert isinstance(parent.value, dict)
             if name.value in parent.value:
                 repeated.append((name.value, name.line))
@@ -85,16 +92,16 @@ def _parse_yaml(text: str) -> tuple[_Node, list[tuple[str, int]]]:
                 continue
             line = event.start_mark.line + 1 if event.start_mark is not None else 1
             if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
-                raise _BadConfig("anchors and aliases are not accepted", line)
+                raise BadConfig("anchors and aliases are not accepted", line)
             tag = getattr(event, "tag", None)
             if tag and not re.fullmatch(r"!|tag:yaml\.org,2002:(str|int|float|bool|null|seq|map)", tag):
-                raise _BadConfig(f"the tag {printable(tag)} is not accepted", line)
+                raise BadConfig(f"the tag {printable(tag)} is not accepted", line)
             if isinstance(event, yaml.ScalarEvent):
-                add(_Node(event.value, line, event.implicit[0]))
+                add(Node(event.value, line, event.implicit[0]))
             elif isinstance(event, yaml.CollectionStartEvent):
                 if len(stack) >= MAX_YAML_DEPTH:
-                    raise _BadConfig(f"nested deeper than {MAX_YAML_DEPTH}", line)
-                node = _Node([] if isinstance(event, yaml.SequenceStartEvent) else {}, line)
+                    raise BadConfig(f"nested deeper than {MAX_YAML_DEPTH}", line)
+                node = Node([] if isinstance(event, yaml.SequenceStartEvent) else {}, line)
                 stack.append((node, []))
             elif isinstance(event, yaml.CollectionEndEvent):
                 add(stack.pop()[0])
@@ -104,7 +111,7 @@ def _parse_yaml(text: str) -> tuple[_Node, list[tuple[str, int]]]:
         if isinstance(error, yaml.MarkedYAMLError):
             what = error.problem
             at = getattr(error.problem_mark, "line", -1) + 1 or None
-        raise _BadConfig(f"not valid YAML: {printable(str(what))}", at) from error
+        raise BadConfig(f"not valid YAML: {printable(str(what))}", at) from error
     return root, repeated
 
 
@@ -157,10 +164,10 @@ def _load_yaml(tree: Tree, name: str) -> Config:
     for at, what in personal_data(text):
         config.report("personal-data", what, text.count("\n", 0, at) + 1)
     try:
-        root, repeated = _parse_yaml(text)
+        root, repeated = parse_yaml(text)
         if not isinstance(root.value, dict):
-            raise _BadConfig("not a mapping of keys to values", root.line)
-    except _BadConfig as error:
+            raise BadConfig("not a mapping of keys to values", root.line)
+    except BadConfig as error:
         config.is_dataset |= bool(re.search(r"(?m)^(names|nc) *:", text) and re.search(r"(?m)^(train|val|test) *:", text))
         config.report("config-invalid", str(error), error.line)
         config.is_sound = False
@@ -179,7 +186,7 @@ def _load_yaml(tree: Tree, name: str) -> Config:
         if isinstance(node.value, dict) or any(not isinstance(entry.value, str) for entry in entries):
             config.report("config-invalid", f"{key} is neither a path nor a list of paths", node.line)
             continue
-        paths = [(entry.text, entry.line) for entry in entries if isinstance(entry, _Node) and entry.text is not None]
+        paths = [(entry.text, entry.line) for entry in entries if isinstance(entry, Node) and entry.text is not None]
         if paths:
             config.splits.append((key, paths))
     if "nc" in keys:
@@ -199,7 +206,7 @@ def _load_yaml(tree: Tree, name: str) -> Config:
         else:
             config.report("config-invalid", f"the task {printable(task or '')} is not a labelling task known here", keys["task"].line)
     if "kpt_shape" in keys:
-        shape = [n.text for n in keys["kpt_shape"].value if isinstance(n, _Node)] if isinstance(keys["kpt_shape"].value, list) else []
+        shape = [n.text for n in keys["kpt_shape"].value if isinstance(n, Node)] if isinstance(keys["kpt_shape"].value, list) else []
         if len(shape) == 2 and re.fullmatch(r"[1-9]\d{0,3}", shape[0] or "") and shape[1] in ("2", "3"):
             config.kpt_shape = (int(shape[0] or 0), int(shape[1] or 0))
         else:
@@ -226,7 +233,7 @@ def own_entries(key: str) -> tuple[str, ...]:
     return (f"images/{key}",) if key in ("names", "classes", "labels") else (f"images/{key}", f"{key}.txt")
 
 
-def _load_names(config: Config, node: _Node) -> None:
+def _load_names(config: Config, node: Node) -> None:
     """Take the class names of a YAML: a list, a mapping from 0 .. n-1, or the name of a file."""
     if isinstance(node.value, str):
         if suffix(node.value) in (".names", ".txt"):

@@ -14,6 +14,7 @@ LOOKED_AT = 2000
 """Rows from which the number of values a keypoint has is told."""
 
 
+@np.errstate(over="ignore", invalid="ignore")  # numbers near the largest that there are
 def outlines(dataset: Dataset, progress: Progress = silent) -> Outlines:
     """Read the polygons, corners of oriented boxes and keypoints of the annotations; what cannot be read has none.
 

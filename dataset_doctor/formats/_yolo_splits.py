@@ -5,10 +5,11 @@ A `data.yaml` of the source is edited, not made anew: comments, unknown keys and
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import takewhile
 from pathlib import Path
 
@@ -30,10 +31,10 @@ from dataset_doctor.formats._files import (
 )
 from dataset_doctor.formats._stage import Stage
 from dataset_doctor.formats._targets import changed, split_folders
-from dataset_doctor.formats._yolo_config import Config, load_config, names_images, own_entries
+from dataset_doctor.formats._yolo_config import BadConfig, Config, load_config, names_images, own_entries, parse_yaml
 from dataset_doctor.formats._yolo_keypoints import keypoint_lines
 from dataset_doctor.formats._yolo_layout import resolve
-from dataset_doctor.formats._yolo_yaml import edited, listed, quoted
+from dataset_doctor.formats._yolo_yaml import as_block, edited, listed, quoted
 
 TRAINER_KEYS = ("train", "val", "validation", "test", "minival")
 """The keys of a `data.yaml` under which Ultralytics looks for images."""
@@ -51,11 +52,10 @@ def configure(dataset: Dataset, names: Sequence[str], stage: Stage, *, kept: boo
         kept: Files keep their places, so the configuration does.
     """
     config, tree = _source_config(dataset)
-    if kept:
+    if kept and config.kind == "darknet":
+        _write_darknet(dataset, names, config, tree, stage)
         _copy_class_names(dataset, config, tree, stage)
-        if config.kind == "darknet":
-            _write_darknet(dataset, names, config, tree, stage)
-            return
+        return
     folder = posixpath.dirname(config.file or "") if kept else ""
     entries = {}
     for split, key in enumerate(_keys(dataset)):
@@ -67,6 +67,8 @@ def configure(dataset: Dataset, names: Sequence[str], stage: Stage, *, kept: boo
             paths = [_write_list(key, [names[row] for row in rows], _hinted_list(config, key, dataset, kept), folder, stage)]
         entries[key] = [posixpath.relpath(path or ".", folder or ".") for path in paths]
     _write_yaml(dataset, config, tree, entries, stage, kept=kept)
+    if kept:
+        _copy_class_names(dataset, config, tree, stage)
 
 
 def configure_lists(dataset: Dataset, paths: Sequence[str], stage: Stage) -> None:
@@ -85,7 +87,10 @@ def listed_images(root: Path, source: Path) -> dict[str, dict[str, int]]:
     config = load_config(reopened(root, ("data.yaml",)), ("data.yaml",))
     inside = f"{source}/"
     table: dict[str, dict[str, int]] = {}
+    whole = next((entries for key, entries in config.splits if key == "all"), None)
     for key, entries in config.splits:
+        if key != "all" and whole is not None and [entry for entry, _ in entries] == [entry for entry, _ in whole]:
+            continue  # another name for all images, which trainers want
         lines = [line for entry, _ in entries for line in read_regular(root / entry, MAX_TEXT_BYTES).decode().split("\n")[:-1]]
         names = (line[len(inside) :] if line.startswith(inside) else posixpath.relpath(line, source) for line in lines)
         times = {f"lines of {name}": count for name, count in Counter(names).items()}
@@ -256,10 +261,13 @@ def _read(tree: Tree, name: str) -> str:
 
 
 def _copy_class_names(dataset: Dataset, config: Config, tree: Tree, stage: Stage) -> None:
-    """Copy the file that gives the classes their names; write it anew where the names are others by now."""
+    """Copy the file that gives the classes their names; write it anew where the names are others by now.
+
+    What is written already (a list of a split that held no image, and so did not look like one) stays.
+    """
     lists = [name for name in dataset.config_files if suffix(name) == ".txt" and names_images(tree, name)]
     for name in dataset.config_files:
-        if name != config.file and name not in lists:
+        if name != config.file and name not in lists and not os.path.lexists(stage.root / name):
             try:
                 stage.write(name, tree.read_bytes(name))
             except Unreadable as error:
@@ -294,12 +302,32 @@ def _write_yaml(dataset: Dataset, config: Config, tree: Tree, entries: Mapping[s
         replaced = {key: value for key, value in values.items() if key not in as_before}
         if not same_names:
             replaced |= {"nc": str(len(dataset.classes)), "names": _names(dataset.class_names)}
-        text = edited(_read(tree, config.file), replaced, gone - set(replaced))
+        text = _edited(_read(tree, config.file), replaced, gone - set(replaced))
     if text is None:
         parts = [f"{key}: {value}" for key, value in sorted(values.items(), key=lambda pair: _rank(pair[0]))]
         parts += ["", f"nc: {len(dataset.classes)}", f"names:{_names(dataset.class_names)}", *keypoint_lines(dataset)]
         text = "\n".join(["# Paths are relative to this file.", *parts, ""])
     stage.write(config.file if kept and config.file else "data.yaml", text.encode())
+
+
+def _edited(text: str, values: Mapping[str, str], gone: Set[str]) -> str | None:
+    """Set and remove keys of a configuration, line by line or, where that does not give what it should, without its comments.
+
+    Returns:
+        None where neither does.
+    """
+    before = parse_yaml(text)[0].value
+    assert isinstance(before, dict)
+    wanted = {key: node.plain_value for key, node in before.items() if key not in gone}
+    wanted |= {key: parse_yaml(f"{key}: {value}\n")[0].plain_value[key] for key, value in values.items()}
+    for way in (str, as_block):
+        try:
+            written = edited(way(text), values, gone)
+            if parse_yaml(written)[0].plain_value == wanted:
+                return written
+        except BadConfig:
+            continue
+    return None
 
 
 def _rank(key: str) -> tuple[int, str]:

@@ -67,7 +67,7 @@ def write(dataset: Dataset, stage: Stage, *, materialize: Materialize = "copy", 
 
 def _in_split_folders(dataset: Dataset) -> list[str]:
     folders = split_folders(dataset)
-    first = dataset.images.in_split.argmax(axis=1).tolist()
+    first = dataset.first_split.tolist()
     return [f"images/{folders[split]}/{name}" for split, name in zip(first, canonical_names(dataset), strict=True)]
 
 

@@ -40,7 +40,8 @@ def edited(text: str, values: Mapping[str, str], gone: Set[str]) -> str:
     r"""Set top-level keys of a YAML mapping and remove others; every other line stays.
 
     Args:
-        text: A document that was found to be a mapping, without anchors and not deeply nested.
+        text: A document that was found to be a mapping, without anchors and not deeply nested. What lines alone cannot tell apart (several
+            keys on one line) comes out wrong, so the result is to be parsed.
         values: What to write behind each key, as YAML; further lines of it are indented.
         gone: Keys to remove.
 
@@ -51,9 +52,8 @@ def edited(text: str, values: Mapping[str, str], gone: Set[str]) -> str:
     """
     blocks = _blocks(text)
     if blocks is None:
-        text = _as_block(text)
-        blocks = _blocks(text)
-        assert blocks is not None
+        text = as_block(text)
+        blocks = _blocks(text) or []
     lines = _LINES.findall(text)
     end = "\r\n" if "\r\n" in text else "\n"
     indent = blocks[0][3] if blocks else ""
@@ -119,13 +119,22 @@ def _blocks(text: str) -> list[tuple[str, int, int, str]] | None:
     return blocks
 
 
-def _as_block(text: str) -> str:
-    """Write a document again with its top level a key a line."""
+def as_block(text: str) -> str:
+    """Write the first document of a text again, a top-level key a line; comments go, and so does what follows it.
+
+    What it says is kept as text: nothing is constructed, and the styles of scalars stay.
+    """
     import yaml
 
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
-    assert isinstance(node, yaml.MappingNode)
-    node.flow_style = False
-    written = yaml.serialize(node, Dumper=yaml.SafeDumper, allow_unicode=True, width=1 << 20)
+    events: list[yaml.Event] = []
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.DocumentStartEvent):
+            event = yaml.DocumentStartEvent(explicit=False)  # no directives, no tags of their own
+        elif isinstance(event, yaml.MappingStartEvent) and len(events) == 2:
+            event.flow_style = False
+        events.append(event)
+        if isinstance(event, yaml.DocumentEndEvent):
+            break
+    written = yaml.emit([*events[:-1], yaml.DocumentEndEvent(explicit=False), yaml.StreamEndEvent()], allow_unicode=True, width=1 << 20)
     assert isinstance(written, str)
     return written

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataset_doctor.dataset import NO_ID, UNKNOWN_SIZE, Annotations, Class, Dataset, Geometry, Images, LabelState, Place, Problem
-from dataset_doctor.findings import plural
 from dataset_doctor.formats._files import (
     MAX_DEPTH,
     REPORTED_JUNK,
@@ -219,15 +218,12 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
     orphan = "the image lies in no class folder"
     problems = [Problem("image-orphan", Place(file=name, image=name), orphan) for name in listing.orphans]
     problems += [Problem("class-folder-hidden", Place(file=name), "image readers take it for a class") for name in listing.hidden]
-    evidence = list(candidate.evidence)
-    if elsewhere := len(tree.images) - n - len(listing.orphans):
-        evidence.append(f"{plural(elsewhere, 'image')} elsewhere {'is' if elsewhere == 1 else 'are'} not part of it")
     return Dataset(
         root=tree.root,
         format="folder",
         variant=candidate.variant,
         task="classify",
-        evidence=tuple(evidence),
+        evidence=candidate.evidence,
         voc_origin=None,
         classes=tuple(Class(name, name, place=Place(file=folder_of[name]) if name in folder_of else None) for name in class_names),
         splits=tuple(order),

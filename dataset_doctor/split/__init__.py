@@ -258,7 +258,14 @@ def _divided(
     ones = np.ones(len(group))
     units = sparse.coo_array((ones, (group, np.arange(len(group))))).tocsr()
     n_images = np.bincount(group)
-    part, lacks = stratify(units @ holds, units @ held.astype(np.float64), units @ _size_bands(dataset), n_images, ratios, seed)
+    # A label file can declare a hundred thousand classes; only those that something is of cost time.
+    used = np.unique(held.nonzero()[1])
+    columns = np.concatenate([used, held.shape[1] + np.arange(kinds.shape[1])])
+    part, lacking = stratify(
+        units @ holds[:, columns], units @ held[:, used].astype(np.float64), units @ _size_bands(dataset), n_images, ratios, seed
+    )
+    lacks = np.zeros((held.shape[1], len(ratios)), bool)
+    lacks[used] = lacking
     return part[group], lacks
 
 

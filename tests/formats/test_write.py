@@ -313,7 +313,7 @@ def test_a_difference_on_reading_back_stops_the_write(tmp_path: Path, dataset: D
         return names
 
     monkeypatch.setattr(FORMATS["coco"], "write", careless)
-    with pytest.raises(DoctorError, match=r"does not read back: .* annotations in the split train"):
+    with pytest.raises(DoctorError, match=r"readers would not see the same as COCO: .* annotations in the split train"):
         write(dataset, tmp_path / "out")
 
 

@@ -334,7 +334,7 @@ def test_a_list_that_lost_something_is_not_put_in_place(
         return names
 
     monkeypatch.setattr(FORMATS["yolo"], "write", careless)
-    with pytest.raises(DoctorError, match="does not read back"):
+    with pytest.raises(DoctorError, match="readers would not see the same"):
         write(treated(dataset, ["b.jpg", "b.jpg", "empty.jpg"]), tmp_path / "out", materialize="list")
     assert not (tmp_path / "out").exists()
 
@@ -342,7 +342,7 @@ def test_a_list_that_lost_something_is_not_put_in_place(
 def test_list_mode_needs_labels_where_trainers_look(tmp_path: Path) -> None:
     """Another format, records that are left out, and labels that only this program finds cannot be told by a list."""
     dataset = read(roboflow(tmp_path / "in"))
-    with pytest.raises(UsageError, match="1 records are left out"):
+    with pytest.raises(UsageError, match="1 record would be left out"):
         write(treated(dataset, ["b.jpg"], left_out=[0]), tmp_path / "out", materialize="list")
     elsewhere = read(planted(tmp_path / "other", {"pictures/a.jpg": "", "labels/a.txt": "0 .5 .5 .1 .1\n"}))
     with pytest.raises(UsageError, match=r"labels/a\.txt is not where trainers look: pictures/a\.txt"):
@@ -526,10 +526,14 @@ def test_images_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_words_that_yaml_cannot_hold(tmp_path: Path) -> None:
-    """A folder whose name is not UTF-8 is refused where data.yaml has to name it."""
+    """A folder whose name is not UTF-8 gets a usual one where data.yaml has to name it; a class of such a name is refused."""
     dataset = read(planted(tmp_path / "in", {"images/\udcff/a.jpg": "", "labels/\udcff/a.txt": ROW}))
+    write(dataset, tmp_path / "out")
+    assert (tmp_path / "out/images/all/a.jpg").is_file()
+    assert read(tmp_path / "out").n_annotations == dataset.n_annotations
+    named = dataclasses.replace(dataset, classes=tuple(dataclasses.replace(one, name="\udcff") for one in dataset.classes))
     with pytest.raises(UsageError, match="not text that a YAML file can hold"):
-        write(dataset, tmp_path / "out")
+        write(named, tmp_path / "other")
 
 
 def test_boxes_outside_are_refused(tmp_path: Path) -> None:
