@@ -135,7 +135,7 @@ def test_an_empty_folder_and_a_folder_of_pictures(tmp_path: Path) -> None:
     done = run("audit", tmp_path)
 
     assert done.returncode == 2
-    assert "holds 1 images and no labels" in done.stderr
+    assert "holds 1 image and no labels" in done.stderr
     assert "--images" in done.stderr
 
 
@@ -203,6 +203,16 @@ def test_a_closed_pipe_is_no_error() -> None:
     )
 
     assert status != 0
+
+
+def test_a_folder_without_images_is_not_told_where_its_labels_may_be(tmp_path: Path) -> None:
+    """Neither images nor labels: `--images` with the same folder would not help."""
+    (tmp_path / "notes.md").write_text("nothing to see")
+    done = run("audit", tmp_path)
+
+    assert done.returncode == 2
+    assert f"{tmp_path} holds neither images nor labels." in done.stderr
+    assert "--images" not in done.stderr
 
 
 def test_the_bare_command_shows_its_help() -> None:
