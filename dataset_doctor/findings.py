@@ -399,9 +399,9 @@ def plain_finding(finding: Finding) -> dict[str, Any]:
 
 
 def plain_place(place: Place) -> dict[str, Any]:
-    """Give a place under its keys in the report. Its box stays out: it only repeats what stands at the place."""
+    """Give a place under its keys in the report. Box and labels stay out: they only repeat what stands in the dataset."""
     keys = {"class_name": "class"}
-    names = (field.name for field in dataclasses.fields(place) if field.name != "box")
+    names = (field.name for field in dataclasses.fields(place) if field.name not in ("box", "labels"))
     return {keys.get(name, name): getattr(place, name) for name in names}
 
 
