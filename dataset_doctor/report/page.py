@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from dataset_doctor.report.text import cells, cut, encodable, printable, shorten, shorten_left, wrap
+from dataset_doctor.report.text import cells, cut, encodable, printable, shorten, shorten_path, wrap
 
 _WIDEST, _NARROWEST = 100, 40
 _MESSAGE_LINES = 3
@@ -43,9 +43,9 @@ class Page:
         """Cut text at its end to fit."""
         return shorten(self.clean(text), width, self.ellipsis)
 
-    def shorten_left(self, text: str, width: int) -> str:
-        """Cut text at its beginning to fit, as suits paths."""
-        return shorten_left(self.clean(text), width, self.ellipsis)
+    def shorten_path(self, text: str, width: int) -> str:
+        """Cut a path to fit."""
+        return shorten_path(self.clean(text), width, self.ellipsis)
 
     def ends(self, left: Text, right: str, style: str = QUIET) -> Text:
         """Put text at the right end of a line."""

@@ -46,7 +46,7 @@ def _head(page: Page, plan: Plan, name: str, out: str, target: str) -> list[Text
     what = page.clean(f"  ·  {plan.command}{by}{of}  ·  {target}")
     room = page.width - 1 - cells(what)
     title = page.clean(f"{Path(name).name or name} → {Path(out).name or out}")
-    return [Text.assemble(" ", (page.shorten_left(title, max(room, 12)), STRONG), page.shorten(what, page.width - 13))]
+    return [Text.assemble(" ", (page.shorten_path(title, max(room, 12)), STRONG), page.shorten(what, page.width - 13))]
 
 
 def _verdict(page: Page, plan: Plan, written: bool) -> list[Text]:

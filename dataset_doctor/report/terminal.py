@@ -63,10 +63,10 @@ def _head(page: Page, report: Report, name: str) -> list[Text]:
         kind = page.shorten(wording.format_name(report, variant=variant), 30)
         room = page.width - cells(f" {dot}{kind}{dot}{size}  {took}")
         if room >= min(cells(name), 12 if not variant else cells(name)):
-            line = Text.assemble(" ", (page.shorten_left(name, room), STRONG), dot, kind, dot, size)
+            line = Text.assemble(" ", (page.shorten_path(name, room), STRONG), dot, kind, dot, size)
             return [page.ends(line, took)]
     room = page.width - cells(f" {dot}{kind}  {took}")
-    line = Text.assemble(" ", (page.shorten_left(name, room), STRONG), dot, kind)
+    line = Text.assemble(" ", (page.shorten_path(name, room), STRONG), dot, kind)
     return [page.ends(line, took), *(Text(f" {part}") for part in wrap(size, page.width - 1))]
 
 
@@ -116,7 +116,7 @@ def _place(page: Page, place: Place, others: int, width: int) -> str:
     width -= cells(more)
     notes = [page.clean(note) for note in wording.place_notes(place)]
     wanted = sum(2 + cells(note) for note in notes)
-    name = page.shorten_left(wording.place_name(place), max(width - wanted, width * 3 // 5))
+    name = page.shorten_path(wording.place_name(place), max(width - wanted, width * 3 // 5))
     line = name
     for note in notes:
         room = width - cells(line) - 2

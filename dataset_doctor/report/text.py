@@ -89,15 +89,24 @@ def shorten(text: str, width: int, ellipsis: str = "…") -> str:
     return cut(text, width - cells(ellipsis)).rstrip() + ellipsis
 
 
-def shorten_left(text: str, width: int, ellipsis: str = "…") -> str:
-    """Cut printable text to `width` cells at its beginning, where paths are least telling.
+def shorten_path(text: str, width: int, ellipsis: str = "…") -> str:
+    """Cut a printable path to `width` cells: folders first, from the left; then the middle of a file name that is too long by itself.
 
-    >>> shorten_left("Annotations/BloodImage_00338.xml:137", 18)
-    '…age_00338.xml:137'
+    Both ends of a name tell something: `IMG_2274` where `rf.3d9a327d…` follows, and suffix and line.
+
+    >>> shorten_path("Annotations/BloodImage_00338.xml:137", 27)
+    '…s/BloodImage_00338.xml:137'
+    >>> shorten_path("train/labels/IMG_2274_jpeg_jpg.rf.3d9a327d4097cfb70691.txt:1", 27)
+    'IMG_2274_jpeg…fb70691.txt:1'
     """
     if cut(text, width) == text:
         return text
-    return ellipsis + cut(text[::-1], width - cells(ellipsis))[::-1].lstrip()
+    room = width - cells(ellipsis)
+    name = text.rsplit("/", 1)[-1]
+    if name == text or cut(name, room) != name:
+        start = cut(name, room // 2)
+        return start + ellipsis + cut(name[::-1], room - cells(start))[::-1]
+    return ellipsis + cut(text[::-1], room)[::-1].lstrip()
 
 
 def wrap(text: str, width: int) -> list[str]:

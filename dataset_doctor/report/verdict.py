@@ -34,7 +34,7 @@ def show(verdict: Verdict, console: Console, *, name: str) -> None:
 
 def _head(page: Page, verdict: Verdict, name: str) -> list[Text]:
     what = page.clean(f"  ·  {words.effort(verdict)}")
-    title = page.shorten_left(Path(name).name or Path(name).resolve().name, max(page.width - 1 - cells(what), 12))
+    title = page.shorten_path(Path(name).name or Path(name).resolve().name, max(page.width - 1 - cells(what), 12))
     return [Text.assemble(" ", (title, STRONG), page.shorten(what, page.width - 1 - cells(title)))]
 
 

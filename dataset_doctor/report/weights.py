@@ -42,7 +42,7 @@ def show(
 def _head(page: Page, w: ClassWeights, name: str) -> list[Text]:
     after = f" after {w.after}" if w.after is not None else ""
     what = page.clean(f"  ·  {w.scheme} class weights  ·  {_UNITS[w.count]} of {w.split}{after}")
-    title = page.shorten_left(Path(name).name or Path(name).resolve().name, max(page.width - 1 - cells(what), 12))
+    title = page.shorten_path(Path(name).name or Path(name).resolve().name, max(page.width - 1 - cells(what), 12))
     return [Text.assemble(" ", (title, STRONG), page.shorten(what, page.width - 1 - cells(title)))]
 
 

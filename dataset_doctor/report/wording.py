@@ -252,7 +252,7 @@ def _splits(report: Report) -> list[str]:
         phrases.append(f"{len(rows) - _SPLITS_NAMED:,} more")
     if len(rows) > 1:
         shared = sum(row.images for row in rows) > report.statistics.summary.images
-        phrases.append("some images in two splits" if shared else "no image in two splits")
+        phrases.append("some files in two splits" if shared else "no file in two splits")
     return phrases
 
 

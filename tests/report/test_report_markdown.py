@@ -67,7 +67,7 @@ Cost: an epoch of 270 images instead of 205 · based on policy, Gupta et al., LV
 - **backgrounds**: 0 of 364 images
 - **resolution**: 640 × 480 px, all alike · from the files
 - **boxes**: 41 small, 1,524 medium, 3,323 large · per image 1 to 30, median 14, mean 13.4
-- **splits**: train 205 · val 87 · test 72 · no image in two splits
+- **splits**: train 205 · val 87 · test 72 · no file in two splits
 - **not run**: DD401, DD402: left out with --no-pixels
 
 `sha256:0000000000000000000000000000000000000000000000000000000000000000`, dataset-doctor 0.1.0

@@ -38,7 +38,7 @@ BCCD = """\
  resolution   640 × 480 px, all alike · from the files
  boxes        41 small, 1,524 medium, 3,323 large
               per image 1 to 30, median 14, mean 13.4
- splits       train 205 · val 87 · test 72 · no image in two splits
+ splits       train 205 · val 87 · test 72 · no file in two splits
  not run      DD401, DD402: left out with --no-pixels
  to run       repeat factor (at 2)
 
@@ -308,8 +308,8 @@ def test_images_in_two_splits_are_said() -> None:
     two = (("train", 3), ("val", 2))
     classes = [("cat", (3, 2), (3, 2))]
 
-    assert "train 3 · val 2 · no image in two splits\n" in shown(make_report(classes=classes, splits=two))
-    assert "train 3 · val 2 · some images in two splits\n" in shown(make_report(classes=classes, splits=two, images=4))
+    assert "train 3 · val 2 · no file in two splits\n" in shown(make_report(classes=classes, splits=two))
+    assert "train 3 · val 2 · some files in two splits\n" in shown(make_report(classes=classes, splits=two, images=4))
     assert " splits       none given\n" in shown(make_report())
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_doctor.report.text import cells, cut, encodable, printable, shorten, shorten_left, wrap
+from dataset_doctor.report.text import cells, cut, encodable, printable, shorten, shorten_path, wrap
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
 
@@ -88,6 +88,6 @@ def test_shorten_cuts_by_cells(text: str, width: int, shown: str) -> None:
 def test_shortened_and_wrapped_text_fits(text: str, width: int) -> None:
     """No piece is wider than asked for, and wrapping loses nothing but spaces."""
     assert cells(shorten(text, width)) <= width
-    assert cells(shorten_left(text, width)) <= width
+    assert cells(shorten_path(text, width)) <= width
     assert all(cells(line) <= width and cut(line, width) == line for line in wrap(text, width))
     assert "".join(wrap(text, width)).replace(" ", "") == text.replace(" ", "")
