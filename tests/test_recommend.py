@@ -633,8 +633,9 @@ def coco(folder: Path, **record: object) -> Dataset:
     return dd.read(folder)
 
 
-def test_what_can_be_made_as_files_has_its_command(tmp_path: Path) -> None:
-    """Repeats are altered where they help and image files are here, objects pasted where outlines are; else nothing is made."""
+def test_what_can_be_made_as_files_has_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repeats are altered where they help and image files are here, objects pasted where outlines are; no advice decodes an image."""
+    monkeypatch.delattr("cv2.imdecode")
     dataset, hands = drawn({"cat": 200, "dog": 20}), drawn({"left_hand": 20, "right_hand": 20})
     repeated = only(advise(coco(tmp_path / "boxes")), "augment")
     pasted = only(advise(coco(tmp_path / "outlines", segmentation=[[10, 10, 40, 10, 40, 40, 10, 40]])), "augment")
@@ -642,10 +643,12 @@ def test_what_can_be_made_as_files_has_its_command(tmp_path: Path) -> None:
 
     assert repeated.command is not None and "--method repeat_factor" in repeated.command and repeated.command.endswith("--augment light")
     assert pasted.command is not None and "--method copy_paste" in pasted.command
-    assert pasted.expected is not None and pasted.expected.classes[1][2] > 20
+    assert repeated.expected is not None and repeated.expected.classes[1][2] > 20
+    assert pasted.expected is None, "where to paste is looked for by the command alone"
     assert folder.command is not None and "--method oversample" in folder.command and folder.parameters["augment"] == "light"
     assert only(advise(with_pictures(hands, tmp_path / "hands")), "augment").command is None
-    assert only(advise(dataset), "augment").command is None
+    no_files = dataclasses.replace(dataset.images, has_file=np.zeros(dataset.n_images, bool))
+    assert only(advise(dataclasses.replace(dataset, images=no_files)), "augment").command is None
 
 
 @pytest.mark.parametrize(

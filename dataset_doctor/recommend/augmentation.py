@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from dataset_doctor.balance import BUDGET, MAX_REPEAT
 from dataset_doctor.balance._names import MICROSCOPIC, Hints, words
 from dataset_doctor.balance._names import hints as hints_of
+from dataset_doctor.balance._objects import SMALLEST_PX
 from dataset_doctor.dataset import Geometry
 from dataset_doctor.findings import Recommendation
+from dataset_doctor.geometry import widths_heights
+from dataset_doctor.plan import Plan
 from dataset_doctor.recommend.situation import CIFAR, ULTRALYTICS_DEFAULTS, ZIPF, Situation, advice, expected_of, named, ratio
 from dataset_doctor.statistics import RARE_IMAGES
+
+OUTLINED = (Geometry.POLYGON, Geometry.RLE, Geometry.RLE_STRING)
 
 VARIED_LIGHT = 0.25
 """Between the 5 % and 95 % quantiles of the pictures' middle brightness, 0 to 1; a guess, that a look at the preview settles."""
@@ -29,7 +36,7 @@ def augment(s: Situation) -> Recommendation | None:
     why: list[str] = []
     parameters: dict[str, str | int | float] = {}
     sources: list[str] = []
-    outlined = bool(np.isin(s.dataset.annotations.geometry, (Geometry.POLYGON, Geometry.RLE, Geometry.RLE_STRING)).any())
+    outlined = bool(np.isin(s.dataset.annotations.geometry, OUTLINED).any())
     if short and s.has_boxes:
         why.append(
             "Before any balancing: on long-tailed COCO-ZIPF mosaic took YOLOv5s from 25.4 to 32.0 mAP, mixup at 0.3 on to 34.3,"
@@ -71,19 +78,19 @@ def augment(s: Situation) -> Recommendation | None:
         parameters["degrees"] = 10
     preset, suits = _preset(s, hints)
     treatment = _treatment(s, outlined, preset) if short else {}
-    plan = s.plan(**treatment) if treatment else None
-    if plan is not None and plan.made is not None and ratio(s.imbalance_after(plan)) != ratio(s.imbalance):
+    plan = _plan(s, treatment)
+    if treatment and (treatment["method"] == "copy_paste" or (plan is not None and ratio(s.imbalance_after(plan)) != ratio(s.imbalance))):
         why.append(f"{suits} As files: the command below, whose --preview sheet.jpg shows 16 of them.")
         parameters |= treatment
     else:
-        plan = None
+        treatment = {}
         why.append(("What names suggest is a guess: look" if guessed else "Look") + " at 16 samples of each operation.")
     return advice(
         "augment",
         addresses=s.eased(plan) if short else (),
-        why=" ".join(why) + (" What names suggest is a guess: look at it." if plan and guessed else ""),
+        why=" ".join(why) + (" What names suggest is a guess: look at it." if treatment and guessed else ""),
         parameters=parameters,
-        command=s.rebalancing(treatment, "augmented") if plan else None,
+        command=s.rebalancing(treatment, "augmented") if treatment else None,
         expected=expected_of(plan),
         cost="no label to draw; mosaic and mixup need longer training" if short and s.has_boxes else "no label to draw",
         strength="evidence" if short else "policy",
@@ -110,14 +117,32 @@ def _preset(s: Situation, hints: Hints) -> tuple[str, str]:
 
 
 def _treatment(s: Situation, outlined: bool, preset: str) -> dict[str, str | int | float]:
-    """Give what `rebalance` needs to make pictures of scarce classes; nothing where it cannot make good ones, or no image file is here."""
+    """Give what `rebalance` needs to make images of scarce classes; nothing where it cannot make good ones, or no sound image is here."""
     limits: dict[str, str | int | float] = {"budget": BUDGET, "max_repeat": MAX_REPEAT}
-    if not s.imbalanced or not s.dataset.images.has_file[s.members].any():
+    if not s.imbalanced or s.split is None or not s.balances or not (s.sound & s.members).any():
         return {}
-    if outlined and not any(one.keypoints for one in s.dataset.classes):
+    if outlined and not any(one.keypoints for one in s.dataset.classes) and _scarcest_can_be_cut_out(s):
         return {"method": "copy_paste", "target": "sqrt", **limits}
     if s.repeats is not None:
         return {"method": "repeat_factor", "threshold": s.repeats.value, **limits, "augment": preset}
     if not s.has_boxes:
         return {"method": "oversample", "target": "sqrt", **limits, "augment": preset}
     return {}
+
+
+def _scarcest_can_be_cut_out(s: Situation) -> bool:
+    """Tell whether an object of the smallest class has an outline, is large enough, and is in an image that can be decoded."""
+    table = s.dataset.annotations
+    rows = np.flatnonzero((table.class_index == s.extremes()[0]) & s.dataset.is_instance & np.isin(table.geometry, OUTLINED))
+    rows = rows[(s.sound & s.members)[table.image[rows]]]
+    return bool((widths_heights(s.dataset.boxes[rows]) >= SMALLEST_PX).all(axis=1).any())
+
+
+def _plan(s: Situation, treatment: Mapping[str, str | int | float]) -> Plan | None:
+    """Count what a treatment brings, without decoding an image.
+
+    Augmented copies count as repeats do. Where to paste is looked for by the command alone, whose `--dry-run` tells the counts.
+    """
+    if not treatment or treatment["method"] == "copy_paste":
+        return None
+    return s.plan(**{name: value for name, value in treatment.items() if name != "augment"})

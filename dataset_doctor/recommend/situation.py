@@ -27,6 +27,7 @@ from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import DoctorError
 from dataset_doctor.findings import Expected, Facts, Finding, Policy, Recommendation, listed, shortened
 from dataset_doctor.formats import LeftOut, left_out
+from dataset_doctor.pixels import FileState
 from dataset_doctor.plan import Plan
 from dataset_doctor.recommend.commands import command
 from dataset_doctor.statistics import Statistics, imbalance_ratio
@@ -109,6 +110,12 @@ class Situation:
     def trains(self) -> bool:
         """Tell whether this is to be trained on; a dataset of nothing but val and test only measures."""
         return not only_measures(self.dataset)
+
+    @property
+    def sound(self) -> NDArray[np.bool_]:
+        """The images whose files were decoded without a complaint; without a look into them, those that have a file."""
+        pixels = self.facts.pixels
+        return self.dataset.images.has_file if pixels is None else pixels.state == FileState.SOUND
 
     @property
     def balances(self) -> bool:
