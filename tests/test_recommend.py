@@ -618,17 +618,17 @@ def test_mosaic_and_mixup_come_before_balancing_in_detection() -> None:
 
 
 def coco(folder: Path, **record: object) -> Dataset:
-    """Write 220 pictures, each of a cat but for the last 20, which show a dog; each record gets further members."""
+    """Write 110 pictures, each of a cat but for the last 10, which show a dog; each record gets further members."""
     box = {"bbox": [10, 10, 30, 30], "area": 900, "iscrowd": 0, **record}
     document = {
-        "images": [{"id": n, "file_name": f"{n}.jpg", "width": 100, "height": 80} for n in range(1, 221)],
-        "annotations": [{"id": n, "image_id": n, "category_id": 1 + (n > 200), **box} for n in range(1, 221)],
+        "images": [{"id": n, "file_name": f"{n}.jpg", "width": 100, "height": 80} for n in range(1, 111)],
+        "annotations": [{"id": n, "image_id": n, "category_id": 1 + (n > 100), **box} for n in range(1, 111)],
         "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
     }
     folder.mkdir()
     (folder / "train.json").write_text(json.dumps(document))
     picture = Image.effect_noise((100, 80), 60).convert("RGB")
-    for n in range(1, 221):
+    for n in range(1, 111):
         picture.save(folder / f"{n}.jpg")
     return dd.read(folder)
 
@@ -643,7 +643,7 @@ def test_what_can_be_made_as_files_has_its_command(tmp_path: Path, monkeypatch: 
 
     assert repeated.command is not None and "--method repeat_factor" in repeated.command and repeated.command.endswith("--augment light")
     assert pasted.command is not None and "--method copy_paste" in pasted.command
-    assert repeated.expected is not None and repeated.expected.classes[1][2] > 20
+    assert repeated.expected is not None and repeated.expected.classes[1][2] > 10
     assert pasted.expected is None, "where to paste is looked for by the command alone"
     assert folder.command is not None and "--method oversample" in folder.command and folder.parameters["augment"] == "light"
     assert only(advise(with_pictures(hands, tmp_path / "hands")), "augment").command is None
