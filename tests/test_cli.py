@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -225,3 +226,31 @@ def test_the_bare_command_shows_its_help() -> None:
     assert not [line for line in lines[1:] if line.endswith("...")]
     assert {"audit", "rebalance", "split", "convert", "weights", "verify"} <= {line.split()[0] for line in lines if line.startswith("  ")}
     assert done.stdout == run("--help").stdout
+
+
+def test_datasets_under_one_folder_are_all_named_as_the_user_gave_the_path(tmp_path: Path) -> None:
+    """Of several formats, at any depth, large beside small, with commands that run from there."""
+    from shutil import copytree
+
+    for format, place in (("coco", "deep/er/one"), ("yolo", "deep/two words"), ("voc", "three")):
+        assert run("demo", tmp_path / format, "--format", format).returncode == 0
+        copytree(tmp_path / format / "clean", tmp_path / "all of them" / place)
+    (tmp_path / "desk").mkdir()
+
+    done = run("audit", "../all of them", cwd=tmp_path / "desk")
+
+    commands = [line.strip() for line in done.stderr.splitlines() if line.strip().startswith("dataset-doctor audit")]
+    assert done.returncode == 2 and done.stdout == "" and "3 separate datasets under ../all of them" in done.stderr
+    assert [shlex.split(command)[3:] for command in commands] == [["--format", name] for name in ("coco", "yolo", "voc")]
+    for command in commands:
+        assert run(*shlex.split(command)[1:], "--no-pixels", cwd=tmp_path / "desk").returncode in (0, 1)
+
+
+def test_a_single_label_file_says_what_is_read(tmp_path: Path) -> None:
+    """The dataset that it belongs to."""
+    assert run("demo", tmp_path / "demo", "--format", "voc").returncode == 0
+    file = next((tmp_path / "demo" / "clean").rglob("*.xml"))
+
+    done = run("audit", file, "--no-pixels")
+
+    assert "is one label file of a dataset, which is read as a whole: " in done.stderr and f"in {file.parent}." in done.stderr

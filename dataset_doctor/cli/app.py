@@ -184,6 +184,9 @@ def audit(
                 why_not = "no image file is at hand"
     for text in dict.fromkeys(str(warning.message) for warning in noted):
         say(text)
+    if dataset.lower().endswith(".xml"):
+        held = f"{plural(columns.n_images, 'image')} in {Path(dataset).parent}"
+        say(f"{dataset} is one label file of a dataset, which is read as a whole: {held}.")
     if known is not None and baseline is not None:
         gate.check_same_dataset(known, columns, baseline)
     compared = baseline is not None or any(rule.files for rule in suppressions)

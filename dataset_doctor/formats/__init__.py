@@ -73,6 +73,9 @@ FORMATS: dict[FormatName, Format] = {"coco": coco, "voc": voc, "yolo": yolo, "fo
 SHAPES: dict[FormatName, Callable[[Dataset, Progress], Callable[[], Shapes]]] = {"coco": _coco_shapes.shapes, "yolo": _yolo_shapes.shapes}
 """The formats whose records give polygons, masks or keypoints that a second reading can measure."""
 
+DATASETS_NAMED = 60
+"""Commands to choose from that are listed, of datasets under one folder."""
+
 PARALLEL_SHARE = 0.2
 """A second format counts as labels for the same images from this share of the main one's images on."""
 
@@ -102,7 +105,7 @@ def read(
     if format is not None and format not in FORMATS:
         raise UsageError(f"--format {format} is not known.", did_you_mean(format, FORMATS))
     tree, only = _tree(Path(path), images)
-    candidate, others = recognise(tree, only, format)
+    candidate, others = recognise(tree, only, format, shown=os.fspath(path) if only is None else None)
     dataset = FORMATS[candidate.format].read(tree, candidate, classes=_class_names(classes), progress=progress)
     told, unsound = stated(tree)
     dataset = dataclasses.replace(dataset, problems=(*unsound, *dataset.problems)) if unsound else dataset
@@ -174,7 +177,9 @@ def _class_names(path: str | os.PathLike[str] | None) -> tuple[str, ...] | None:
     return names
 
 
-def recognise(tree: Tree, only: str | None = None, format: str | None = None) -> tuple[Candidate, tuple[Candidate, ...]]:
+def recognise(
+    tree: Tree, only: str | None = None, format: str | None = None, *, shown: str | None = None
+) -> tuple[Candidate, tuple[Candidate, ...]]:
     """Choose the dataset in a tree; the second value names other labels for the same images.
 
     Raises:
@@ -198,12 +203,12 @@ def recognise(tree: Tree, only: str | None = None, format: str | None = None) ->
         smaller = min(len(here), len(there))
         if here & there or (not smaller and _nested(main.root, other.root)):
             others.append(other)
-        elif not smaller or smaller >= PARALLEL_SHARE * len(here) or other.format == main.format:
+        elif not smaller or smaller >= PARALLEL_SHARE * len(here) or other.format == main.format or not _nested(main.root, other.root):
             apart.append(other)
         else:
             others.append(other)
     if (apart and format is None) or len({c.root for c in [main, *apart]}) > 1:
-        raise _several(tree, [main, *apart])
+        raise _several(tree, [main, *apart], shown or str(tree.root))
     return main, tuple(others)
 
 
@@ -212,12 +217,15 @@ def _nested(one: str, other: str) -> bool:
     return not one or not other or f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
-def _several(tree: Tree, candidates: list[Candidate]) -> SeveralDatasets:
+def _several(tree: Tree, candidates: list[Candidate], shown: str) -> SeveralDatasets:
+    """Name the datasets with the command for each, and the path as the user gave it."""
     lines = []
     for c in sorted(candidates, key=lambda c: (c.root, c.format)):
-        place = shlex.quote(os.path.join(tree.root, c.root) if c.root else str(tree.root))
-        lines.append(f"dataset-doctor audit {place} --format {c.format}")
-    return SeveralDatasets(f"{len(candidates)} separate datasets under {tree.root}. Choose one:", "\n  ".join(lines[:12]))
+        place = os.path.join(shown, c.root) if c.root else shown
+        lines.append(f"dataset-doctor audit {shlex.quote(f'./{place}' if place.startswith('-') else place)} --format {c.format}")
+    if len(lines) > DATASETS_NAMED:
+        lines[DATASETS_NAMED:] = [f"… and {len(lines) - DATASETS_NAMED:,} more"]
+    return SeveralDatasets(f"{len(candidates)} separate datasets under {shown}. Choose one:", "\n  ".join(lines))
 
 
 def _nothing_here(tree: Tree, only: str | None, format: str | None) -> DatasetNotFound:
