@@ -9,7 +9,7 @@ file would have to be written anew, whole, by one process. Two tables:
 So an unchanged file is not opened, a changed one is scanned again, and one that was moved or copied is read and hashed but not decoded. The
 result does not depend on where a file lies, so it can be trusted wherever the same bytes turn up. Paths are kept as hashes alone.
 
-The cache only saves time: whatever goes wrong with it, the scan goes on without. It holds about 300 bytes an image, and at MAX_BYTES what
+The cache only saves time: whatever goes wrong with it, the scan goes on without. It holds about 1.5 kB an image, and at MAX_BYTES what
 was used longest ago is dropped. To clear it, delete its folder.
 """
 
@@ -33,7 +33,7 @@ FILE_NAME = "scan.sqlite"
 APPLICATION_ID, SCHEMA = 0x44445653, 1
 """Marks the file as ours; a file of another SCHEMA is begun anew."""
 
-MAX_BYTES = 1 << 30
+MAX_BYTES = 2 << 30
 
 WAIT_SECONDS = 10.0
 """How long to wait for another scan that is writing."""
