@@ -425,23 +425,43 @@ def class_folder_hidden(dataset: Dataset, facts: Facts) -> Found | None:
 
 
 def split_leakage(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag pictures that lie in several splits: identical ones, and nearly identical ones.
+    """Flag images that lie in several splits: identical ones, and nearly identical ones.
 
-    **Why it matters.** A model that has trained on a picture recognises it, and its near copies, in the test. The score is too good and
-    says nothing about new pictures.
+    **Why it matters.** A model that has trained on an image recognises it, and its near copies, in the test. The score is too good and
+    says nothing about new images.
 
     **Usual cause.** Copies that nobody knew of when the dataset was split at random; augmentation before splitting; frames of one video.
 
     **What to do.** `dataset-doctor split` keeps such groups together. By hand: move each group to train, then measure again.
+
+    An error where pairs leave no doubt, which then are all that is listed; a warning where images are only likely to be of one shot.
     """
     if facts.duplicates is None or len(dataset.splits) < 2:
         return None
     duplicates = facts.duplicates
     # Images that no list names belong to no split; they cannot leak before someone uses them.
     member = _member(dataset)
-    groups: list[Rows] = []
-    partners: list[Rows] = []
-    for every in picture_groups(dataset, duplicates.certain_group):
+    certain, likely = (_in_several(dataset, number, member) for number in (duplicates.certain_group, duplicates.near_group))
+    groups, partners = zip(*(certain or likely), strict=True) if likely else ((), ())
+    if not groups:
+        return None
+    identical = sum(bool(_spanned(group, duplicates.exact_group, member)) for group in groups)
+    sure = {row for group, _ in certain for row in group.tolist()}
+    others = sum(sure.isdisjoint(group.tolist()) for group, _ in likely)
+    first, second = dataset.images.file_name[[groups[0][0], partners[0][0]]]
+    alike = "identical or nearly identical images" if certain else "images that are likely to be of one shot"
+    message = f"{plural(len(groups), 'group', 'groups')} of {alike} in several splits"
+    message += f", {identical:,} with identical ones" if identical else ""
+    message += f"; {'it is' if len(groups) == 1 else 'the first is'} {first} and {second}"
+    message += f"; {plural(others, 'more is', 'more are')} likely" if certain and others else ""
+    text = "same image, or nearly, as" if certain else "likely to be of one shot with"
+    return groups_found(dataset, groups, partners, text, message, None if certain else Severity.WARNING)
+
+
+def _in_several(dataset: Dataset, number: NDArray[np.int32], member: NDArray[np.bool_]) -> list[tuple[Rows, Rows]]:
+    """Give the groups of images that lie in several splits; beside each row of theirs, the first row that lies in another split."""
+    found: list[tuple[Rows, Rows]] = []
+    for every in picture_groups(dataset, number):
         group = every[member[every].any(axis=1)]
         kinds, kind = np.unique(member[group], axis=0, return_inverse=True)
         if len(group) < 2 or kinds.any(axis=0).sum() < 2:
@@ -449,16 +469,8 @@ def split_leakage(dataset: Dataset, facts: Facts) -> Found | None:
         # Each goes with the first one that is in other splits; where all are in the same several, with any other.
         first = np.array([np.flatnonzero(kind.ravel() == k)[0] for k in range(len(kinds))])
         other = np.array([np.delete(first, k).min(initial=len(group)) for k in range(len(kinds))])[kind.ravel()]
-        groups.append(group)
-        partners.append(np.where(other < len(group), group[np.minimum(other, len(group) - 1)], with_first(group)))
-    if not groups:
-        return None
-    identical = sum(bool(_spanned(group, duplicates.exact_group, member)) for group in groups)
-    message = f"{plural(len(groups), 'group', 'groups')} of identical or nearly identical images in several splits"
-    first, second = dataset.images.file_name[[groups[0][0], partners[0][0]]]
-    message += f", {identical:,} with identical ones" if identical else ""
-    message += f"; {'it is' if len(groups) == 1 else 'the first is'} {first} and {second}"
-    return groups_found(dataset, groups, partners, "same picture, or nearly, as", message)
+        found.append((group, np.where(other < len(group), group[np.minimum(other, len(group) - 1)], with_first(group))))
+    return found
 
 
 def _spanned(group: Rows, exact_group: NDArray[np.int32], member: NDArray[np.bool_]) -> bool:
