@@ -31,7 +31,7 @@ from dataset_doctor.formats._files import (
 )
 from dataset_doctor.formats._stage import Stage
 from dataset_doctor.formats._targets import changed, split_folders
-from dataset_doctor.formats._yolo_config import BadConfig, Config, load_config, names_images, own_entries, parse_yaml
+from dataset_doctor.formats._yolo_config import MAX_CONFIG_BYTES, BadConfig, Config, load_config, names_images, own_entries, parse_yaml
 from dataset_doctor.formats._yolo_keypoints import keypoint_lines
 from dataset_doctor.formats._yolo_layout import resolve
 from dataset_doctor.formats._yolo_yaml import as_block, edited, listed, quoted
@@ -307,7 +307,12 @@ def _write_yaml(dataset: Dataset, config: Config, tree: Tree, entries: Mapping[s
         parts = [f"{key}: {value}" for key, value in sorted(values.items(), key=lambda pair: _rank(pair[0]))]
         parts += ["", f"nc: {len(dataset.classes)}", f"names:{_names(dataset.class_names)}", *keypoint_lines(dataset)]
         text = "\n".join(["# Paths are relative to this file.", *parts, ""])
-    stage.write(config.file if kept and config.file else "data.yaml", text.encode())
+    if len(data := text.encode()) > MAX_CONFIG_BYTES:
+        raise UsageError(
+            f"{len(dataset.classes):,} classes make a data.yaml larger than is read ({MAX_CONFIG_BYTES >> 20} MiB).",
+            "A stray class number declares all classes below it: look for it in the labels.",
+        )
+    stage.write(config.file if kept and config.file else "data.yaml", data)
 
 
 def _edited(text: str, values: Mapping[str, str], gone: Set[str]) -> str | None:

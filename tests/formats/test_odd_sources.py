@@ -198,6 +198,15 @@ def test_classes_that_nothing_is_of_cost_a_split_no_time(tmp_path: Path) -> None
     ]
 
 
+def test_a_configuration_too_large_to_be_read_is_refused(tmp_path: Path) -> None:
+    """A stray class number makes a hundred thousand names, which no data.yaml that is read can hold."""
+    files = {"labels/a.txt": "99999 .5 .5 .2 .2\n", "labels/b.txt": "0 .5 .5 .2 .2\n"}
+    dataset = dd.read(save(tmp_path / "data", files, ("images/a.jpg", "images/b.jpg")))
+
+    with pytest.raises(UsageError, match=r"100,000 classes make a data\.yaml larger than is read \(1 MiB\)"):
+        dd.write(dataset, tmp_path / "out")
+
+
 def test_what_is_written_at_its_place_and_does_not_read_back_gets_the_usual_names(tmp_path: Path) -> None:
     """Where files of an odd source cannot stay where they are, they are written as a new dataset is."""
     dataset = dd.read(coco(tmp_path / "data", document()))

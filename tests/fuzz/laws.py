@@ -21,7 +21,7 @@ from dataset_doctor import report as reports
 from dataset_doctor.audit import audit, label_errors
 from dataset_doctor.balance import rebalance
 from dataset_doctor.dataset import Dataset
-from dataset_doctor.errors import DatasetNotFound, DoctorError, SeveralDatasets, UsageError
+from dataset_doctor.errors import DatasetNotFound, DoctorError, OutputRefused, SeveralDatasets, UsageError
 from dataset_doctor.findings import Report
 from dataset_doctor.formats import disk_bytes, left_out, losses, read, write
 from dataset_doctor.plan import Plan, make_plan
@@ -306,6 +306,10 @@ def allowed() -> Iterator[None]:
     """Let a command refuse what it is asked for, in words."""
     try:
         yield
+    except OutputRefused as refusal:
+        said(refusal)
+        if "a link to a file outside the dataset" not in str(refusal):
+            raise
     except REFUSALS as refusal:
         said(refusal)
         text = str(refusal)
