@@ -198,6 +198,13 @@ def test_classes_that_nothing_is_of_cost_a_split_no_time(tmp_path: Path) -> None
     ]
 
 
+def test_a_byte_order_mark_in_a_name(tmp_path: Path) -> None:
+    """A name that begins with one would lose it as the first line of a list."""
+    dataset = dd.read(save(tmp_path / "data", {"valid/labels/\ufeffa.txt": "0 .5 .5 .2 .2\n"}, ("valid/images/\ufeffa.jpg",)))
+
+    assert converted(dataset, tmp_path / "out", "voc").splits == dataset.splits == ("val",)
+
+
 def test_a_configuration_too_large_to_be_read_is_refused(tmp_path: Path) -> None:
     """A stray class number makes a hundred thousand names, which no data.yaml that is read can hold."""
     files = {"labels/a.txt": "99999 .5 .5 .2 .2\n", "labels/b.txt": "0 .5 .5 .2 .2\n"}
