@@ -66,10 +66,11 @@ def group_images(
     else:
         same.append(duplicates.near_group.astype(np.intp))
         notes += _together(dataset, same[-1], "they are nearly the same picture or the same")
-    by_name = _named_alike(dataset)
+    namings = _namings(dataset)
+    by_name = _named_alike(dataset, namings)
     same += by_name
     notes += _together(dataset, _joined(by_name), "their names say that they are of one picture")
-    found = _videos(dataset)
+    found = _videos(dataset, namings)
     pieces, cut = _in_pieces(found, same, ratios)
     if found:
         shown = ", ".join(f"{video.name}…" for video in found[:VIDEOS_NAMED])
@@ -123,18 +124,18 @@ def _namings(dataset: Dataset) -> list[list[str]]:
     return [dataset.images.file_name.tolist(), flat_names_of(dataset)]
 
 
-def _named_alike(dataset: Dataset) -> list[Labels]:
+def _named_alike(dataset: Dataset, namings: Sequence[list[str]]) -> list[Labels]:
     """Label the images whose names say that they are of one picture, or do so within a folder."""
     labels: list[Labels] = []
-    for names in _namings(dataset):
+    for names in namings:
         found = sources(dataset, names)
         labels += [found.label, found.beside, same_names(dataset, names)]
     return labels
 
 
-def _videos(dataset: Dataset) -> list[Video]:
+def _videos(dataset: Dataset, namings: Sequence[list[str]]) -> list[Video]:
     found: dict[bytes, Video] = {}
-    for names in _namings(dataset):
+    for names in namings:
         for video in videos(dataset, names):
             found.setdefault(video.rows.tobytes(), video)
     return sorted(found.values(), key=lambda video: video.name)
@@ -190,7 +191,9 @@ def _cuts(tied: NDArray[np.intp], ratios: NDArray[np.float64]) -> NDArray[np.int
 
 def _cost(dataset: Dataset, same: Sequence[Labels], duplicates: Duplicates | None) -> str:
     """Say what it costs that nothing is grouped."""
-    labels = [*_named_alike(dataset), *(_of_rows(video.rows, dataset.n_images) for video in _videos(dataset))]
+    namings = _namings(dataset)
+    labels = _named_alike(dataset, namings)
+    labels += [_of_rows(video.rows, dataset.n_images) for video in _videos(dataset, namings)]
     known = [] if duplicates is None else [duplicates.near_group.astype(np.intp)]
     group, alone = _joined([*same, *labels, *known]), _joined(same)
     joined = np.unique(np.stack([group, alone], axis=1), axis=0)[:, 0]
