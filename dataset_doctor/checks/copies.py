@@ -98,8 +98,8 @@ def duplicate_label_conflict(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Look at both, keep one picture with all objects labelled. Boxes count as the same up to a pixel or 1 % of the image.
 
-    Of nearly identical images (image-near-duplicate) only class folders are compared: a crop may leave boxes out. Where a pair is
-    likely but not certain to be of one shot, this is a warning.
+    Of nearly identical images (image-near-duplicate) only class folders are compared, since a crop may leave boxes out; alone they are a
+    warning, since two things that look alike, as two traffic signs, may differ in just what the classes are about.
     """
     if facts.duplicates is None:
         return None
@@ -127,29 +127,29 @@ def duplicate_label_conflict(dataset: Dataset, facts: Facts) -> Found | None:
     if groups:
         message = plural(len(groups), "group of identical images", "groups of identical images")
         parts.append(message + (f" ({classes_differ:,} with other classes)" if 0 < classes_differ < len(groups) else ""))
-    near, near_partners, certain = _near_conflicts(dataset, facts.duplicates)
+    near, near_partners = _near_conflicts(dataset, facts.duplicates)
     if near:
         parts.append(plural(len(near), "group of nearly identical images", "groups of nearly identical images"))
     n = len(groups) + len(near)
     message = f"{' and '.join(parts)} {'is' if n == 1 else 'are'} labelled differently"
-    severity = Severity.ERROR if classes_differ or certain else Severity.WARNING
+    severity = Severity.ERROR if classes_differ else Severity.WARNING
     return groups_found(dataset, groups + near, partners + near_partners, "same picture, other labels:", message, severity)
 
 
-def _near_conflicts(dataset: Dataset, duplicates: Duplicates) -> tuple[list[Rows], list[Rows], bool]:
-    """Give groups of images of one shot that lie in different class folders, their partners, and whether one of the pairs is certain."""
+def _near_conflicts(dataset: Dataset, duplicates: Duplicates) -> tuple[list[Rows], list[Rows]]:
+    """Give groups of images of one shot that lie in different class folders, and their partners."""
     if dataset.format != "folder" or not len(duplicates.near_pairs):
-        return [], [], False
+        return [], []
     own = np.full(dataset.n_images, -1, np.intp)
     own[dataset.annotations.image] = dataset.annotations.class_index
     differ = (own[duplicates.near_pairs] >= 0).all(axis=1) & (own[duplicates.near_pairs[:, 0]] != own[duplicates.near_pairs[:, 1]])
-    pairs, certain = duplicates.near_pairs[differ], duplicates.near_certain[differ]
+    pairs = duplicates.near_pairs[differ]
     partner = np.full(dataset.n_images, -1, np.intp)
     partner[pairs[::-1, 1]] = pairs[::-1, 0]
     first = partner[pairs[::-1, 0]] < 0
     partner[pairs[::-1, 0][first]] = pairs[::-1, 1][first]
     groups = picture_groups(dataset, clusters(pairs, dataset.n_images))
-    return groups, [partner[group] for group in groups], bool(certain.any())
+    return groups, [partner[group] for group in groups]
 
 
 def _class_names(dataset: Dataset, rows: Rows) -> set[str]:
