@@ -22,8 +22,9 @@ READY = "@ready@"
 """What a launcher prints where it waits for Ctrl-C."""
 
 LAUNCH = """
-import fcntl, sys, termios
+import fcntl, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # the terminal is this session's: Ctrl-C reaches it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background of a shell, which ignores it
 {before}
 from dataset_doctor.__main__ import main
 main()
