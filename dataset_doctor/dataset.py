@@ -523,6 +523,12 @@ class Dataset:
         filled = self.filled_splits
         return self.training_split or (filled[0] if len(filled) == 1 else self.splits[0] if len(self.splits) == 1 else None)
 
+    @property
+    def only_measures(self) -> bool:
+        """Whether all images are for measuring: a validation or test set that came alone, which nobody trains on or balances."""
+        filled = self.filled_splits
+        return bool(filled) and set(filled) <= {"val", "test"}
+
     def with_train(self) -> Dataset:
         """Call the training split `train`, for what knows no other name."""
         training = self.training_split

@@ -114,8 +114,11 @@ def names_in(node: ast.expr) -> set[str]:
     return set().union(*map(names_in, parts))
 
 
-OF_THE_USER = {("dataset_doctor.gate", "re.compile('|'.join(map(fnmatch.translate, self.files)))")}
-"""What is made of the user's own configuration."""
+OF_THE_USER = {
+    ("dataset_doctor.gate", "re.compile('|'.join(map(fnmatch.translate, self.files)))"),
+    ("dataset_doctor.split._groups", "re.compile(pattern)"),  # --group-by, which is given up after a while
+}
+"""What is made of the user's own configuration and options."""
 
 EXAMPLES = {"keys": b"images|annotations|categories", "tag": "width", "number": 1}
 """Values of local variables that patterns are put together from."""

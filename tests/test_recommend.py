@@ -23,6 +23,7 @@ from dataset_doctor.checks import CHECKS
 from dataset_doctor.dataset import Class, Dataset, Geometry, Place
 from dataset_doctor.findings import POLICIES, Facts, Finding, Policy, Recommendation, Severity, screening
 from dataset_doctor.formats import left_out
+from dataset_doctor.pixels import FileState
 from dataset_doctor.recommend import RULES, recommend
 from dataset_doctor.statistics import imbalance_ratio, statistics
 from tests.drawing import draw
@@ -57,7 +58,8 @@ def advise(
     """Advise; with pictures whose middle brightness lies between two values, or without a look at them."""
     pixels = None
     if light is not None:
-        pixels = SimpleNamespace(brightness_p50=np.linspace(*light, dataset.n_images, dtype=np.float32))
+        brightness = np.linspace(*light, dataset.n_images, dtype=np.float32)
+        pixels = SimpleNamespace(brightness_p50=brightness, state=np.full(dataset.n_images, FileState.SOUND))
     return list(recommend(dataset, Facts(statistics(dataset), policy, pixels=pixels), findings))
 
 

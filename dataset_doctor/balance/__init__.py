@@ -282,6 +282,8 @@ def _default_method(dataset: Dataset, demand: Demand) -> tuple[str, str]:
     imbalance = imbalance_ratio(counts)
     if imbalance is None or not demand.instances.any():
         raise UsageError("no class has an instance in this split: there is nothing to balance.")
+    if dataset.only_measures:
+        return "none", "The dataset is for measuring alone; nothing is done unless a method is asked for."
     if imbalance < IMBALANCED:
         return "none", (
             f"The largest class has {imbalance:.1f} × the instances of the smallest; below {IMBALANCED:g} × nothing is done unless a method"

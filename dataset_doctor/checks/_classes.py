@@ -18,12 +18,6 @@ def training_split(dataset: Dataset) -> int | None:
     return None if name is None else dataset.splits.index(name)
 
 
-def only_measures(dataset: Dataset) -> bool:
-    """Tell whether all images are for measuring: a validation or test set that came alone, which nobody trains on or balances."""
-    filled = dataset.filled_splits
-    return bool(filled) and set(filled) <= {"val", "test"}
-
-
 def counts_of(facts: Facts, split: int | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Give images and instances of each class, in one split or (None) in all."""
     rows = [row if split is None else row.splits[split] for row in facts.statistics.classes]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dataset_doctor.checks._classes import class_places, counts_of, named, only_measures, training_split
+from dataset_doctor.checks._classes import class_places, counts_of, named, training_split
 from dataset_doctor.dataset import NO_ID, Dataset, LabelState, Place
 from dataset_doctor.findings import Facts, Found, Severity, plural
 from dataset_doctor.statistics import RARE_IMAGES
@@ -42,7 +42,7 @@ def class_imbalance(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Look at the accuracy of each class, not only at the mean. Collect more of the rare classes; failing that, repeat the
     images that hold them, or weight the loss, and measure whether it helped.
     """
-    if only_measures(dataset):
+    if dataset.only_measures:
         return None  # it should be as the world is
     split = training_split(dataset)
     _, instances = counts_of(facts, split)

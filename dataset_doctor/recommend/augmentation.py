@@ -10,7 +10,7 @@ from dataset_doctor.balance import BUDGET, MAX_REPEAT
 from dataset_doctor.balance._names import MICROSCOPIC, Hints, words
 from dataset_doctor.balance._names import hints as hints_of
 from dataset_doctor.balance._objects import SMALLEST_PX
-from dataset_doctor.dataset import Geometry
+from dataset_doctor.dataset import Flag, Geometry
 from dataset_doctor.findings import Recommendation
 from dataset_doctor.geometry import widths_heights
 from dataset_doctor.plan import Plan
@@ -121,13 +121,19 @@ def _treatment(s: Situation, outlined: bool, preset: str) -> dict[str, str | int
     limits: dict[str, str | int | float] = {"budget": BUDGET, "max_repeat": MAX_REPEAT}
     if not s.imbalanced or s.split is None or not s.balances or not (s.sound & s.members).any():
         return {}
-    if outlined and not any(one.keypoints for one in s.dataset.classes) and _scarcest_can_be_cut_out(s):
+    if outlined and _scarcest_can_be_cut_out(s) and not _has_keypoints(s):
         return {"method": "copy_paste", "target": "sqrt", **limits}
     if s.repeats is not None:
         return {"method": "repeat_factor", "threshold": s.repeats.value, **limits, "augment": preset}
     if not s.has_boxes:
         return {"method": "oversample", "target": "sqrt", **limits, "augment": preset}
     return {}
+
+
+def _has_keypoints(s: Situation) -> bool:
+    """Tell whether pasting could hide keypoints, which nothing takes account of."""
+    table = s.dataset.annotations
+    return s.dataset.task == "pose" or bool(table.has(Flag.KEYPOINTS)[s.members[table.image]].any())
 
 
 def _scarcest_can_be_cut_out(s: Situation) -> bool:

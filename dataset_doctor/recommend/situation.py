@@ -22,7 +22,6 @@ from dataset_doctor.balance import (
     rebalance,
     repeats_help,
 )
-from dataset_doctor.checks._classes import only_measures
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import DoctorError
 from dataset_doctor.findings import Expected, Facts, Finding, Policy, Recommendation, listed, shortened
@@ -109,7 +108,7 @@ class Situation:
     @property
     def trains(self) -> bool:
         """Tell whether this is to be trained on; a dataset of nothing but val and test only measures."""
-        return not only_measures(self.dataset)
+        return not self.dataset.only_measures
 
     @property
     def sound(self) -> NDArray[np.bool_]:

@@ -302,9 +302,9 @@ def test_what_changed_since_the_walk_is_reported(tmp_path: Path) -> None:
     sizes = measure(tree, tree.files)
     assert sizes.width.tolist() == [-1, -1, -1]
     assert [p.text for p in sizes.problems] == [
-        "a pipe, device or folder, not opened",
+        "a folder",
         "no such file or directory",
-        "a pipe, device or folder, not opened",
+        "not a regular file",
     ]
 
 

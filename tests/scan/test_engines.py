@@ -86,7 +86,7 @@ def test_arguments_that_cannot_be_used() -> None:
 def test_dask_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it the message names what to install."""
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(UsageError, match=r"dataset-doctor-vision\[cluster\]"):
+    with pytest.raises(UsageError, match=r"pip install '\.\[cluster\]'"):
         open_engine("dask", None, None)
 
 

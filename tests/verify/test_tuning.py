@@ -340,7 +340,7 @@ def test_without_optuna_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "optuna", None)
 
     assert check(None, None) is None
-    with pytest.raises(UsageError, match=r"pip install 'dataset-doctor-vision\[train\]'"):
+    with pytest.raises(UsageError, match=r"pip install '\.\[train\]'"):
         check("bayes", 10)
 
 
