@@ -55,8 +55,8 @@ def image_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
     and mirrored, and from the likeness of their lowest frequencies, colours included. Each is confirmed: one image is laid over the
     other, and their fine structure must agree, at the worst place too, and inside the labelled boxes. So two objects on one background
     are not of one shot, nor are frames of a video in which something has moved: where frames lie in different splits, see
-    sequence-in-several-splits. Copies turned by other angles, cropped by more than about 15 % on one side, or with a logo or text
-    added are not all found.
+    sequence-in-several-splits. Copies turned by other angles, cropped by 10 % and more, or with a logo or text added are not all
+    found.
     """
     duplicates = facts.duplicates
     if duplicates is None or not len(duplicates.near_pairs):
