@@ -66,6 +66,15 @@ def needs(who: str, package: str, error: Exception, extra: str, otherwise: str =
     return UsageError(f"{who} needs {name}, which is installed but cannot be imported: {said}.", f"Install {name} anew{otherwise}.")
 
 
+def operand(path: str) -> str:
+    """Keep a path that begins with a hyphen from being read as an option, in a command to be copied.
+
+    >>> operand("-odd"), operand("plain")
+    ('./-odd', 'plain')
+    """
+    return f"./{path}" if path.startswith("-") else path
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """End an error message with the nearest known word, or with all of them where none is near.
 

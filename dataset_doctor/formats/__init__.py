@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dataset_doctor.dataset import Dataset, FormatName, Given, Place, Problem, Shapes
-from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, did_you_mean
+from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, did_you_mean, operand
 from dataset_doctor.findings import plural
 from dataset_doctor.formats import _coco_shapes, _yolo_shapes, coco, folder, voc, yolo
 from dataset_doctor.formats._capabilities import LeftOut, left_out, losses, unwritable
@@ -222,7 +222,7 @@ def _several(tree: Tree, candidates: list[Candidate], shown: str) -> SeveralData
     lines = []
     for c in sorted(candidates, key=lambda c: (c.root, c.format)):
         place = os.path.join(shown, c.root) if c.root else shown
-        lines.append(f"dataset-doctor audit {shlex.quote(f'./{place}' if place.startswith('-') else place)} --format {c.format}")
+        lines.append(f"dataset-doctor audit {shlex.quote(operand(place))} --format {c.format}")
     if len(lines) > DATASETS_NAMED:
         lines[DATASETS_NAMED:] = [f"… and {len(lines) - DATASETS_NAMED:,} more"]
     return SeveralDatasets(f"{len(candidates)} separate datasets under {shown}. Choose one:", "\n  ".join(lines))

@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from dataset_doctor.dataset import Dataset, Given
+from dataset_doctor.errors import operand
 
 NAME_LENGTH = 80
 """Characters of a dataset's name that the name of a result begins with; file systems take 255 bytes."""
@@ -27,7 +28,7 @@ def command(dataset: Dataset, verb: str, options: Mapping[str, str | int | float
         suffix: What the result is called besides the dataset; without it the command writes no dataset.
     """
     given = dataset.given or Given(dataset.root.name or "DATASET")
-    words = ["dataset-doctor", verb, _operand(given.path), *([free_folder(dataset, suffix)] if suffix else [])]
+    words = ["dataset-doctor", verb, operand(given.path), *([free_folder(dataset, suffix)] if suffix else [])]
     for name, value in (*options.items(), ("format", given.format), ("images", given.images), ("classes", given.classes)):
         if value is not None:
             words.append(f"--{name.replace('_', '-')}")
@@ -51,9 +52,4 @@ def free_folder(dataset: Dataset, suffix: str) -> str:
         here, up = here.parent, f"{up}../"
     name = _UNPRINTABLE.sub("_", dataset.root.name)[:NAME_LENGTH].strip(" .") or "dataset"
     free = (f"{name}-{suffix}{'' if number == 1 else f'-{number}'}" for number in count(1))
-    return _operand(up + next(folder for folder in free if not os.path.lexists(here / folder)))
-
-
-def _operand(path: str) -> str:
-    """Keep a path that begins with a hyphen from being read as an option."""
-    return f"./{path}" if path.startswith("-") else path
+    return operand(up + next(folder for folder in free if not os.path.lexists(here / folder)))
