@@ -53,7 +53,8 @@ def ours_read(path: str) -> Outcome:
 
 def ours_labels(path: str) -> Outcome:
     """Read and parse all YOLO label files, as `read` does once it knows which they are."""
-    from dataset_doctor.formats._files import silent, walk
+    from dataset_doctor.files.progress import silent
+    from dataset_doctor.files.tree import walk
     from dataset_doctor.formats._yolo_rows import read_rows
 
     tree = walk(Path(path))

@@ -24,8 +24,8 @@ import msgspec
 
 from dataset_doctor.dataset import Dataset, FormatName, Place
 from dataset_doctor.errors import UsageError
+from dataset_doctor.files.reading import Unreadable, read_regular
 from dataset_doctor.findings import Finding, PlaceState, Severity
-from dataset_doctor.formats._files import Unreadable, read_regular
 
 SCHEMA = "dataset-doctor/baseline"
 SCHEMA_VERSION = 1

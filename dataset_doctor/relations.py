@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset
-from dataset_doctor.formats._files import is_split_name
+from dataset_doctor.files.splits import is_split_name
 
 Labels = NDArray[np.intp]
 """One number an image: those with the same number belong together; -1 belongs to nothing."""

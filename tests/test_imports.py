@@ -12,8 +12,9 @@ import dataset_doctor
 PACKAGE = Path(dataset_doctor.__file__).parent
 
 LAYERS = (
-    ("_path", "errors", "geometry", "outlines", "pixels", "recipes", "staging"),
-    ("dataset",),
+    ("_path", "errors", "geometry", "outlines", "pixels", "recipes"),
+    ("dataset", "masks"),
+    ("files",),
     ("statistics",),
     ("findings", "plan"),
     ("formats", "verdict"),

@@ -19,7 +19,7 @@ import pytest
 
 import dataset_doctor
 from dataset_doctor import DoctorError, audit, read, rebalance, split, weigh, write
-from dataset_doctor.staging import STAGED
+from dataset_doctor.files.staging import STAGED
 from tests import command
 from tests.conftest import FIXTURES
 
@@ -192,9 +192,9 @@ def test_no_report_is_read_from_or_written_to_a_pipe(tmp_path: Path) -> None:
 
 OPENS = {"open", "fdopen", "read_text", "read_bytes", "fromfile", "imread", "copyfile", "copy2", "loadtxt", "genfromtxt", "memmap"}
 DOORS = {
-    "staging.py": "what is written, and locks",
-    "formats/_files.py": "the door",
-    "formats/_stage.py": "copies what the door opened",
+    "files/staging.py": "what is written, and locks",
+    "files/reading.py": "the door",
+    "files/output.py": "copies what the door opened",
     "formats/_coco_files.py": "reads what the door opened",
     "report/__init__.py": "reads what the door opened",
     "demo/__init__.py": "reads what the door opened",

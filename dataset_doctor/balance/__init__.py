@@ -44,8 +44,8 @@ from dataset_doctor.balance.targets import Direction, is_doubt, parse_target
 from dataset_doctor.balance.to_target import hybrid, oversample, unchanged, undersample
 from dataset_doctor.dataset import Dataset, LabelState, Rows
 from dataset_doctor.errors import UsageError, did_you_mean
+from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import listed, percent, plural, shortened
-from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.plan import Plan, make_plan
 from dataset_doctor.statistics import imbalance_ratio
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Geometry, Rows
-from dataset_doctor.formats._run_lengths import mask_of, pixels_of
 from dataset_doctor.geometry import Boxes
+from dataset_doctor.masks import mask_of, pixels_of
 from dataset_doctor.outlines import Outlines
 from dataset_doctor.recipes import Matrix, laid, moved
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Flag, Geometry
-from dataset_doctor.formats._run_lengths import Runs, measure, unpack
 from dataset_doctor.geometry import Boxes
+from dataset_doctor.masks import Runs, measure, unpack
 from dataset_doctor.outlines import Outlines
 
 Ring = NDArray[np.float64]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.balance._objects import SMALLEST_PX
-from dataset_doctor.formats._files import Unreadable, read_regular
-from dataset_doctor.formats._pictures import decoded
+from dataset_doctor.files.images import decoded
+from dataset_doctor.files.processes import processors
+from dataset_doctor.files.reading import Unreadable, read_regular
 from dataset_doctor.geometry import Boxes
 
 COVERED = 0.25
@@ -103,7 +103,7 @@ class Surroundings:
     def load(self, images: Sequence[int]) -> None:
         """Read the pictures of some images ahead, a thread a core."""
         missing = [image for image in dict.fromkeys(images) if image not in self._small][:_KEPT]
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        with ThreadPoolExecutor(min(processors(), 8)) as pool:
             self._small.update(zip(missing, pool.map(self._read, missing), strict=True))
 
     def tables(self, images: Sequence[int]) -> tuple[NDArray[np.int32], Floats]:

@@ -26,9 +26,9 @@ from dataset_doctor.balance._following import Followed, follow
 from dataset_doctor.balance._names import hints
 from dataset_doctor.dataset import Dataset, Flag, Rows
 from dataset_doctor.errors import UsageError, did_you_mean
+from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import listed, percent, plural, shortened
 from dataset_doctor.formats import read_outlines, unalterable
-from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.outlines import Outlines, no_outlines, take_outlines
 from dataset_doctor.plan import MadePictures
 from dataset_doctor.recipes import Matrix, Recipe

@@ -23,9 +23,9 @@ from dataset_doctor.balance._placing import COVERED, Canvas, Habit, Spot, Subjec
 from dataset_doctor.balance.demand import Demand, instances_of
 from dataset_doctor.dataset import Dataset, Flag, LabelState
 from dataset_doctor.errors import UsageError
+from dataset_doctor.files.progress import Progress
 from dataset_doctor.findings import listed, plural, shortened
 from dataset_doctor.formats import read_outlines, unalterable
-from dataset_doctor.formats._files import Progress
 from dataset_doctor.outlines import Outlines
 from dataset_doctor.statistics import imbalance_ratio
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.errors import UsageError, did_you_mean
-from dataset_doctor.formats._files import Unreadable, decode, read_regular
+from dataset_doctor.files.reading import Unreadable, decode, read_regular
 
 Direction = Literal["up", "down", "both"]
 """Whether a sampler only repeats images, only drops them, or does both."""

@@ -14,8 +14,8 @@ from dataset_doctor.checks._classes import class_places, named, training_split
 from dataset_doctor.checks._groups import groups_found, picture_groups, with_first
 from dataset_doctor.checks._problems import reported
 from dataset_doctor.dataset import WHOLE_SPLIT, Dataset, Place, Rows
+from dataset_doctor.files.splits import canonical_split
 from dataset_doctor.findings import Facts, Found, Severity, plural
-from dataset_doctor.formats._files import canonical_split
 from dataset_doctor.relations import Labels, same_names, sources, stems_of, videos, without_export
 from dataset_doctor.statistics import RARE_IMAGES, statistics
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dataset_doctor.errors import UsageError, did_you_mean
-from dataset_doctor.formats._files import Unreadable, read_regular
+from dataset_doctor.files.reading import Unreadable, read_regular
 from dataset_doctor.gate import Suppression
 
 OWN_FILE = "dataset-doctor-vision.toml"

@@ -338,8 +338,8 @@ def _recommended(path: Path, wanted: str | None, columns: "Columns") -> dict[str
     """
     import msgspec
 
+    from dataset_doctor.files.reading import Unreadable, read_regular
     from dataset_doctor.formats import fingerprint
-    from dataset_doctor.formats._files import Unreadable, read_regular
 
     try:
         report = msgspec.json.decode(read_regular(path, MAX_REPORT_BYTES))

@@ -18,9 +18,9 @@ from dataset_doctor.demo import coco, folder, voc, yolo
 from dataset_doctor.demo._files import Files, Link, Plant
 from dataset_doctor.demo._scenes import SIZE, STANDARD, Scene, scenes
 from dataset_doctor.errors import OutputRefused, UsageError, did_you_mean
+from dataset_doctor.files.reading import Unreadable, open_regular
+from dataset_doctor.files.staging import new_folder
 from dataset_doctor.findings import plural
-from dataset_doctor.formats._files import Unreadable, open_regular
-from dataset_doctor.staging import new_folder
 
 __all__ = ["FORMATS", "UNPLANTED", "Demo", "Plant", "check_place", "make", "write"]
 

@@ -11,18 +11,22 @@ from typing import Protocol
 
 from dataset_doctor.dataset import Dataset, FormatName, Given, Place, Problem, Shapes
 from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, did_you_mean, operand
+from dataset_doctor.files.images import read_picture, unalterable
+from dataset_doctor.files.names import suffix
+from dataset_doctor.files.output import Materialize, Stage, check_place
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.reading import Unreadable, decode, read_regular
+from dataset_doctor.files.tree import Tree, join_trees, walk
 from dataset_doctor.findings import plural
 from dataset_doctor.formats import _coco_shapes, _yolo_shapes, coco, folder, voc, yolo
 from dataset_doctor.formats._capabilities import LeftOut, left_out, losses, unwritable
 from dataset_doctor.formats._elsewhere import with_elsewhere
-from dataset_doctor.formats._files import Candidate, Progress, Tree, Unreadable, decode, join_trees, read_regular, silent, suffix, walk
 from dataset_doctor.formats._fingerprint import fingerprint
-from dataset_doctor.formats._manifest import stated, with_stated
 from dataset_doctor.formats._outlines import read_outlines
-from dataset_doctor.formats._pictures import read_picture, unalterable
-from dataset_doctor.formats._stage import Materialize, Stage, check_place
 from dataset_doctor.formats._targets import canonical_names as flat_names_of
 from dataset_doctor.formats._writing import Written, disk_bytes, write
+from dataset_doctor.formats.format import Candidate
+from dataset_doctor.formats.manifest import stated, with_stated
 
 __all__ = [
     "FORMATS",

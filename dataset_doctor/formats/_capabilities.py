@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import NO_SOURCE, Dataset, Flag, Flaw, FormatName, Geometry, LabelState, Problem, Rows, Shapes
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.reading import Unreadable
+from dataset_doctor.files.tree import Tree, reopened
 from dataset_doctor.findings import plural
 from dataset_doctor.formats._coco_shapes import shapes as coco_shapes
 from dataset_doctor.formats._coco_write import copied_files
-from dataset_doctor.formats._files import Progress, Tree, Unreadable, reopened, silent
 from dataset_doctor.formats._targets import treated
 from dataset_doctor.formats._voc_write import is_thin
 from dataset_doctor.formats._yolo_shapes import shapes as yolo_shapes

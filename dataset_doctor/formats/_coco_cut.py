@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from dataset_doctor.files.tree import Tree
 from dataset_doctor.formats._coco_files import text_of
-from dataset_doctor.formats._files import Tree
 from dataset_doctor.formats._jsonarrays import PIECE, Records, Restart, Strict, read_arrays
 
 ARRAYS = ("images", "annotations", "categories")

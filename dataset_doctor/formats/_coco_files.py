@@ -16,7 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dataset_doctor.formats._files import Tree, Unreadable, canonical_split, is_split_name, open_inside, reason
+from dataset_doctor.files.reading import Unreadable, open_inside, reason
+from dataset_doctor.files.splits import canonical_split, is_split_name
+from dataset_doctor.files.tree import Tree
 
 SNIFF = 64 << 10
 MAX_WHOLE = 64 << 20

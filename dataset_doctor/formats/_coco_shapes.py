@@ -7,7 +7,6 @@ forgotten. Sound pieces go to a strict decoder; in others each record is judged,
 from __future__ import annotations
 
 import gc
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,13 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Flaw, Shapes, no_shapes, stack
+from dataset_doctor.files.processes import may_fork, processors
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.reading import Unreadable
+from dataset_doctor.files.tree import Tree, reopened
 from dataset_doctor.formats._coco_files import text_of
 from dataset_doctor.formats._coco_records import as_number
-from dataset_doctor.formats._files import Progress, Tree, Unreadable, may_fork, reopened, silent
 from dataset_doctor.formats._jsonarrays import Piece, Records, Restart, read_arrays
 from dataset_doctor.formats._polygon_text import polygon_numbers
-from dataset_doctor.formats._run_lengths import Runs, measure, unpack
 from dataset_doctor.geometry import crossing
+from dataset_doctor.masks import Runs, measure, unpack
 
 MAX_VERTICES = 100_000
 BYTES_TO_SHARE = 48 << 20
@@ -127,7 +129,7 @@ def _processes(path: Path) -> int:
         large = path.stat().st_size >= BYTES_TO_SHARE
     except (OSError, ValueError):
         return 1
-    return min(len(os.sched_getaffinity(0)), MOST_PROCESSES) if large and may_fork() else 1
+    return min(processors(), MOST_PROCESSES) if large and may_fork() else 1
 
 
 @dataclass(frozen=True, slots=True)

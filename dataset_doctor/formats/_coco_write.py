@@ -19,13 +19,17 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import NO_ID, Class, Dataset
 from dataset_doctor.errors import DoctorError, UsageError
+from dataset_doctor.files.images import bring
+from dataset_doctor.files.names import repeat_names
+from dataset_doctor.files.output import Materialize, Stage
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.reading import Unreadable
+from dataset_doctor.files.splits import canonical_split
+from dataset_doctor.files.tree import Tree, reopened
 from dataset_doctor.formats._coco_cut import BLOCK, Cut, cut, edited, encoded, member, members_of, renumbered, runs
 from dataset_doctor.formats._coco_files import spellings
 from dataset_doctor.formats._coco_records import id_column, name_from_url
 from dataset_doctor.formats._coco_render import made_changes, rendered
-from dataset_doctor.formats._files import Progress, Tree, Unreadable, canonical_split, reopened, silent
-from dataset_doctor.formats._pictures import bring
-from dataset_doctor.formats._stage import Materialize, Stage, repeat_names
 from dataset_doctor.formats._targets import canonical_names, keeps_layout, split_folders
 
 

@@ -19,8 +19,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dataset_doctor.dataset import Place, Problem
-from dataset_doctor.formats._files import IMAGE_SUFFIXES, Tree, Unreadable, join_trees, read_regular, suffix
-from dataset_doctor.formats._manifest import NAME, Document, document
+from dataset_doctor.files.names import IMAGE_SUFFIXES, suffix
+from dataset_doctor.files.reading import Unreadable, read_regular
+from dataset_doctor.files.tree import Tree, join_trees
+from dataset_doctor.formats.manifest import NAME, Document, document
 
 MAX_LABEL_BYTES = 64 << 20
 

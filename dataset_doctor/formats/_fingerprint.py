@@ -8,7 +8,7 @@ import os
 import numpy as np
 
 from dataset_doctor.dataset import Dataset
-from dataset_doctor.formats._files import Unreadable, open_inside
+from dataset_doctor.files.reading import Unreadable, open_inside
 
 
 def fingerprint(dataset: Dataset) -> str:

@@ -7,9 +7,9 @@ import posixpath
 import numpy as np
 
 from dataset_doctor.dataset import Dataset
-from dataset_doctor.formats._files import Progress, silent
-from dataset_doctor.formats._pictures import bring
-from dataset_doctor.formats._stage import Materialize, Stage
+from dataset_doctor.files.images import bring
+from dataset_doctor.files.output import Materialize, Stage
+from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.formats._targets import canonical_names, keeps_layout, kept_names, split_folders
 
 

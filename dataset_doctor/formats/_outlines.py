@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dataset_doctor.dataset import Dataset
-from dataset_doctor.formats._files import Progress, silent
+from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.outlines import Outlines, join_outlines, no_outlines, take_outlines
 
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, FormatName
 from dataset_doctor.errors import DoctorError
-from dataset_doctor.formats._files import IMAGE_SUFFIXES, suffix
-from dataset_doctor.formats._stage import MAX_NAME_BYTES, flat_names, repeat_names
+from dataset_doctor.files.names import IMAGE_SUFFIXES, MAX_NAME_BYTES, flat_names, repeat_names, suffix
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufeff]")
 """Characters that lists, terminals or file systems do not take: controls, line ends, byte-order marks, bytes that are not UTF-8."""

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from dataset_doctor.dataset import Place, Problem
-from dataset_doctor.formats._files import IMAGE_SUFFIXES, Tree, is_split_name, suffix
+from dataset_doctor.files.names import IMAGE_SUFFIXES, suffix
+from dataset_doctor.files.splits import is_split_name
+from dataset_doctor.files.tree import Tree
 from dataset_doctor.formats._voc_xml import Records
 
 ANNOTATION_FOLDERS = frozenset({"annotations", "annotation", "labels", "label", "xmls", "xml", "annots"})

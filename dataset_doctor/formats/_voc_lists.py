@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Annotations, Flag, Place, Problem, ProblemKind
-from dataset_doctor.formats._files import IMAGE_SUFFIXES, Tree, Unreadable, canonical_split, decode, is_split_name, suffix
+from dataset_doctor.files.names import IMAGE_SUFFIXES, suffix
+from dataset_doctor.files.reading import Unreadable, decode
+from dataset_doctor.files.splits import canonical_split, is_split_name
+from dataset_doctor.files.tree import Tree
 from dataset_doctor.formats._voc_layout import IMAGE_FOLDERS, is_under, relative_stem
 
 MAX_LIST_BYTES = 16 << 20

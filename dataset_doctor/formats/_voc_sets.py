@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
-from dataset_doctor.formats._files import Tree, Unreadable, canonical_split, decode, reopened
-from dataset_doctor.formats._stage import Stage
+from dataset_doctor.files.output import Stage
+from dataset_doctor.files.reading import Unreadable, decode
+from dataset_doctor.files.splits import canonical_split
+from dataset_doctor.files.tree import Tree, reopened
 from dataset_doctor.formats._targets import changed, split_folders
 from dataset_doctor.formats._voc_layout import relative_stem
 from dataset_doctor.formats._voc_lists import MAX_LIST_BYTES, ids_of, image_of_line, presence_of_classes

@@ -21,9 +21,12 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Flag, LabelState
 from dataset_doctor.errors import UsageError
-from dataset_doctor.formats._files import Progress, Unreadable, reopened, silent
-from dataset_doctor.formats._pictures import bring
-from dataset_doctor.formats._stage import Materialize, Stage, repeat_names
+from dataset_doctor.files.images import bring
+from dataset_doctor.files.names import repeat_names
+from dataset_doctor.files.output import Materialize, Stage
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.reading import Unreadable
+from dataset_doctor.files.tree import reopened
 from dataset_doctor.formats._targets import canonical_names, changed, keeps_layout, kept_names, treated
 from dataset_doctor.formats._voc_cut import cut_xml, with_objects
 from dataset_doctor.formats._voc_sets import copy_lists, write_lists

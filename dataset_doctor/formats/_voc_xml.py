@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import codecs
 import math
-import os
 import re
 import signal
 import sys
@@ -27,8 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import UNKNOWN_SIZE, Flag, Geometry, ProblemKind
+from dataset_doctor.files.processes import processors
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.reading import Unreadable, decode, read_inside
 from dataset_doctor.formats import _voc_plain
-from dataset_doctor.formats._files import Progress, Unreadable, decode, read_inside, silent
 from dataset_doctor.formats._personal import personal_data
 from dataset_doctor.formats._voc_plain import FLAGS, Origin, missing_keys, plain_flags, plain_writer, remembered, writer_of_file
 
@@ -115,20 +116,16 @@ def parse(root: str, names: Sequence[str], links: frozenset[str] = frozenset(), 
 
         try:
             quiet: Any = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}  # Ctrl-C is for the parent
-            with ProcessPoolExecutor(min(_processors(), 4), mp_context=context, **quiet) as pool:
+            with ProcessPoolExecutor(min(processors(), 4), mp_context=context, **quiet) as pool:
                 return _join(_counted(pool.map(parse_here, [root] * len(tasks), tasks, refused), len(names), progress))
         except (OSError, AssertionError, RuntimeError, BrokenProcessPool):
             progress("reading XML", 0, len(names))  # no further process can be had: start again in this one
     return _join(_counted(map(parse_here, [root] * len(tasks), tasks, refused), len(names), progress))
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _process_context(files: int) -> BaseContext | None:
     """Choose how to start processes; None where they do not pay."""
-    if files < FEWEST_FILES_TO_FORK or _processors() < 2:
+    if files < FEWEST_FILES_TO_FORK or processors() < 2:
         return None
     import multiprocessing
 

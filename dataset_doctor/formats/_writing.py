@@ -16,16 +16,16 @@ import numpy as np
 
 from dataset_doctor.dataset import Dataset, FormatName, LabelState, Rows
 from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, did_you_mean
+from dataset_doctor.files.images import made_bytes
+from dataset_doctor.files.output import Materialize, NameTaken, Stage, check_place, staged
+from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import plural
 from dataset_doctor.formats._capabilities import TITLES, fitted, losses, unwritable
 from dataset_doctor.formats._elsewhere import digest, label_beside
-from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.formats._fingerprint import fingerprint
-from dataset_doctor.formats._manifest import NAME, manifest
-from dataset_doctor.formats._pictures import made_bytes
-from dataset_doctor.formats._stage import Materialize, NameTaken, Stage, check_place, staged
 from dataset_doctor.formats._targets import keeps_layout
 from dataset_doctor.formats._yolo_splits import listed_images
+from dataset_doctor.formats.manifest import NAME, manifest
 
 MODES: tuple[Materialize, ...] = ("copy", "symlink", "hardlink", "list")
 

@@ -13,7 +13,10 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from dataset_doctor.dataset import Place, Problem, ProblemKind
-from dataset_doctor.formats._files import IMAGE_SUFFIXES, Tree, Unreadable, decode, is_split_name, suffix
+from dataset_doctor.files.names import IMAGE_SUFFIXES, suffix
+from dataset_doctor.files.reading import Unreadable, decode
+from dataset_doctor.files.splits import is_split_name
+from dataset_doctor.files.tree import Tree
 from dataset_doctor.formats._personal import personal_data
 
 Task: TypeAlias = Literal["detect", "segment", "pose", "obb"]

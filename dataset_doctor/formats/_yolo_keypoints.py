@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import msgspec
 
 from dataset_doctor.dataset import Dataset
-from dataset_doctor.formats._files import Unreadable, reopened
+from dataset_doctor.files.reading import Unreadable
+from dataset_doctor.files.tree import reopened
 from dataset_doctor.formats._yolo_render import keypoints_of, task_of_target
 
 _MAX_BYTES = 4 << 30

@@ -14,23 +14,14 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from dataset_doctor.dataset import WHOLE_SPLIT, Place, Problem, ProblemKind
-from dataset_doctor.formats._files import (
-    IMAGE_SUFFIXES,
-    LONGEST_PATH,
-    MAX_DEPTH,
-    Candidate,
-    Tree,
-    Unreadable,
-    canonical_split,
-    decode,
-    is_absolute,
-    is_split_name,
-    normalise,
-    suffix,
-)
+from dataset_doctor.files.names import IMAGE_SUFFIXES, LONGEST_PATH, MAX_DEPTH, is_absolute, normalise, suffix
+from dataset_doctor.files.reading import Unreadable, decode
+from dataset_doctor.files.splits import canonical_split, is_split_name
+from dataset_doctor.files.tree import Tree
 from dataset_doctor.formats._personal import personal_data
 from dataset_doctor.formats._yolo_config import Config, names_images, printable
 from dataset_doctor.formats._yolo_rows import looks_like_rows, unopened
+from dataset_doctor.formats.format import Candidate
 
 LABEL_FOLDERS = frozenset({"labels", "label", "labeltxt"})
 PREDICTIONS = re.compile(r"(?:^|/)(?:runs/|(?:predict|predictions)\d*/labels/)")

@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Geometry
-from dataset_doctor.formats._files import Progress, Unreadable, reopened, silent
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.reading import Unreadable
+from dataset_doctor.files.tree import reopened
 from dataset_doctor.formats._yolo_rows import plain_lines
 from dataset_doctor.outlines import Outlines, no_outlines
 

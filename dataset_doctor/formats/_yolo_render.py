@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Geometry
-from dataset_doctor.formats._files import Progress, silent
+from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.formats._outlines import read_outlines
-from dataset_doctor.formats._run_lengths import pixels_of
 from dataset_doctor.formats._yolo_outlines import keypoint_depth
 from dataset_doctor.geometry import Boxes
+from dataset_doctor.masks import pixels_of
 from dataset_doctor.outlines import Outlines
 
 DECIMALS = 8

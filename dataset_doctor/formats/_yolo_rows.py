@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Flaw, Geometry, LabelState, Place, Problem, ProblemKind
-from dataset_doctor.formats._files import Progress, Tree, Unreadable, decode
+from dataset_doctor.files.progress import Progress
+from dataset_doctor.files.reading import Unreadable, decode
+from dataset_doctor.files.tree import Tree
 from dataset_doctor.formats._yolo_config import Config, Task, printable
 from dataset_doctor.geometry import crossing
 

@@ -17,19 +17,11 @@ import numpy as np
 
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
-from dataset_doctor.formats._files import (
-    MAX_TEXT_BYTES,
-    Tree,
-    Unreadable,
-    canonical_split,
-    decode,
-    is_absolute,
-    normalise,
-    read_regular,
-    reopened,
-    suffix,
-)
-from dataset_doctor.formats._stage import Stage
+from dataset_doctor.files.names import is_absolute, normalise, suffix
+from dataset_doctor.files.output import Stage
+from dataset_doctor.files.reading import MAX_TEXT_BYTES, Unreadable, decode, read_regular
+from dataset_doctor.files.splits import canonical_split
+from dataset_doctor.files.tree import Tree, reopened
 from dataset_doctor.formats._targets import changed, split_folders
 from dataset_doctor.formats._yolo_config import MAX_CONFIG_BYTES, BadConfig, Config, load_config, names_images, own_entries, parse_yaml
 from dataset_doctor.formats._yolo_keypoints import keypoint_lines

@@ -18,10 +18,12 @@ import numpy as np
 
 from dataset_doctor.dataset import Dataset, Geometry, LabelState
 from dataset_doctor.errors import UsageError
+from dataset_doctor.files.images import bring
+from dataset_doctor.files.output import Materialize, Stage
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.reading import Unreadable
+from dataset_doctor.files.tree import reopened
 from dataset_doctor.findings import plural
-from dataset_doctor.formats._files import Progress, Unreadable, reopened, silent
-from dataset_doctor.formats._pictures import bring
-from dataset_doctor.formats._stage import Materialize, Stage
 from dataset_doctor.formats._targets import canonical_names, changed, keeps_layout, kept_names, split_folders, treated
 from dataset_doctor.formats._yolo_render import render
 from dataset_doctor.formats._yolo_rows import plain_lines, read_rows

@@ -33,6 +33,11 @@ from dataset_doctor.dataset import (
     ProblemKind,
     stack,
 )
+from dataset_doctor.files.names import LONGEST_PATH, is_absolute, longest_known_tail, normalise
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.reading import Unreadable
+from dataset_doctor.files.splits import canonical_split
+from dataset_doctor.files.tree import Tree
 from dataset_doctor.findings import plural
 from dataset_doctor.formats._coco_files import Sniffed, belong_together, choose, sniff, spellings, text_of
 from dataset_doctor.formats._coco_provenance import provenance
@@ -47,20 +52,9 @@ from dataset_doctor.formats._coco_records import (
     strict_images,
 )
 from dataset_doctor.formats._coco_write import write
-from dataset_doctor.formats._files import (
-    LONGEST_PATH,
-    Candidate,
-    Progress,
-    Tree,
-    Unreadable,
-    canonical_split,
-    is_absolute,
-    longest_known_tail,
-    normalise,
-    silent,
-)
 from dataset_doctor.formats._jsonarrays import Damage, Piece, Records, Restart, Strict, read_arrays
-from dataset_doctor.formats._manifest import Stated, stated
+from dataset_doctor.formats.format import Candidate
+from dataset_doctor.formats.manifest import Stated, stated
 
 __all__ = ["claims", "detect", "read", "write"]
 
@@ -528,7 +522,7 @@ def _with_image_files(
     has_file = np.fromiter([name in tree.known for name in images.file_name], bool, len(images))
     if not has_file.any():
         return images, []
-    from dataset_doctor.formats._sizes import measure
+    from dataset_doctor.files.sizes import measure
 
     there = np.flatnonzero(has_file)
     names: list[str] = images.file_name[there].tolist()

@@ -12,19 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataset_doctor.dataset import NO_ID, UNKNOWN_SIZE, Annotations, Class, Dataset, Geometry, Images, LabelState, Place, Problem
-from dataset_doctor.formats._files import (
-    MAX_DEPTH,
-    REPORTED_JUNK,
-    Candidate,
-    Progress,
-    Tree,
-    canonical_split,
-    is_split_name,
-    silent,
-    suffix,
-)
+from dataset_doctor.files.names import MAX_DEPTH, suffix
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.sizes import measure
+from dataset_doctor.files.splits import canonical_split, is_split_name
+from dataset_doctor.files.tree import REPORTED_JUNK, Tree
 from dataset_doctor.formats._folder_write import write
-from dataset_doctor.formats._sizes import measure
+from dataset_doctor.formats.format import Candidate
 
 __all__ = ["claims", "detect", "read", "write"]
 

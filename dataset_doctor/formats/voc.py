@@ -29,15 +29,11 @@ from dataset_doctor.dataset import (
     Place,
     Problem,
 )
+from dataset_doctor.files.names import suffix
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.sizes import measure
+from dataset_doctor.files.tree import Tree
 from dataset_doctor.findings import plural
-from dataset_doctor.formats._files import (
-    Candidate,
-    Progress,
-    Tree,
-    silent,
-    suffix,
-)
-from dataset_doctor.formats._sizes import measure
 from dataset_doctor.formats._voc_layout import (
     ImagePlaces,
     Pairs,
@@ -52,6 +48,7 @@ from dataset_doctor.formats._voc_lists import Splits, folder_splits, listed_spli
 from dataset_doctor.formats._voc_plain import Origin
 from dataset_doctor.formats._voc_write import write as write
 from dataset_doctor.formats._voc_xml import FileState, Records, parse, parse_here
+from dataset_doctor.formats.format import Candidate
 
 FILES_TO_SNIFF = 16
 

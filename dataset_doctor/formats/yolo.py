@@ -31,9 +31,11 @@ from dataset_doctor.dataset import (
     Place,
     Problem,
 )
-from dataset_doctor.formats._files import Candidate, Progress, Tree, is_split_name, silent, suffix
-from dataset_doctor.formats._manifest import NAME as MANIFEST
-from dataset_doctor.formats._sizes import begin
+from dataset_doctor.files.names import suffix
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.sizes import begin
+from dataset_doctor.files.splits import is_split_name
+from dataset_doctor.files.tree import Tree
 from dataset_doctor.formats._yolo_config import (
     CONFIG_NAMES,
     MAX_CLASSES,
@@ -56,6 +58,8 @@ from dataset_doctor.formats._yolo_layout import (
 )
 from dataset_doctor.formats._yolo_rows import check_keypoints, looks_like_rows, read_rows, task_of
 from dataset_doctor.formats._yolo_write import write as write
+from dataset_doctor.formats.format import Candidate
+from dataset_doctor.formats.manifest import NAME as MANIFEST
 
 SAMPLED_FILES = 32
 MAX_CONFIGS = 200

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataset_doctor.errors import OutputRefused, UsageError, did_you_mean
+from dataset_doctor.files.reading import Unreadable, open_regular
+from dataset_doctor.files.staging import new_file
 from dataset_doctor.findings import Report
-from dataset_doctor.formats._files import Unreadable, open_regular
 from dataset_doctor.report import csv, html, json, markdown, sarif
-from dataset_doctor.staging import new_file
 
 if TYPE_CHECKING:
     from rich.console import Console

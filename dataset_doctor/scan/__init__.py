@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Rows
-from dataset_doctor.formats._files import Progress, silent
+from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.pixels import FileState, Normalisation, Pixels
 from dataset_doctor.scan import _look
 from dataset_doctor.scan._cache import Cache, CacheWarning, cache_folder, file_keys, libraries

@@ -24,6 +24,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from dataset_doctor.errors import DoctorError, UsageError, needs
+from dataset_doctor.files.processes import processors
 from dataset_doctor.scan._worker import READY, Kind, read_frame, write_frame
 
 EngineName = Literal["local", "dask"]
@@ -60,11 +61,6 @@ class Engine(Protocol):
         """End what was started."""
 
 
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def open_engine(name: str, workers: int | None, address: str | None) -> Engine:
     """Make an engine.
 
@@ -76,9 +72,9 @@ def open_engine(name: str, workers: int | None, address: str | None) -> Engine:
     if name == "local":
         if address is not None:
             raise UsageError("An address is for the engine dask.", "Leave it out, or choose the engine dask.")
-        return Local(workers or cores())
+        return Local(workers or processors())
     if name == "dask":
-        return Dask(workers or cores(), address)
+        return Dask(workers or processors(), address)
     from dataset_doctor.errors import did_you_mean
 
     raise UsageError(f"There is no engine {name!r}.", did_you_mean(name, ("local", "dask")))
@@ -328,7 +324,7 @@ class Dask:
                 self._client.cancel(list(futures), force=True)
         if waiting:
             given_up = sorted(waiting)
-            here = Local(cores())
+            here = Local(processors())
             try:
                 for i, outcomes in here.map(function, [shards[number] for number in given_up]):
                     yield given_up[i], outcomes

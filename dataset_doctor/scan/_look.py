@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.formats._files import Unreadable, read_regular
-from dataset_doctor.formats._sizes import header_size
+from dataset_doctor.files.reading import Unreadable, read_regular
+from dataset_doctor.files.sizes import header_size
 from dataset_doctor.pixels import FileState
 from dataset_doctor.scan._worker import overheard
 

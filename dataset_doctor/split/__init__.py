@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, LabelState, Rows
 from dataset_doctor.errors import UsageError, did_you_mean
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.splits import canonical_split
 from dataset_doctor.findings import plural
-from dataset_doctor.formats._files import Progress, canonical_split, silent
 from dataset_doctor.geometry import widths_heights
 from dataset_doctor.pixels import Duplicates
 from dataset_doctor.plan import Plan, SplitQuality, make_plan

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
+from dataset_doctor.files.progress import Progress
+from dataset_doctor.files.splits import is_split_name
 from dataset_doctor.findings import plural
 from dataset_doctor.formats import flat_names_of
-from dataset_doctor.formats._files import Progress, is_split_name
 from dataset_doctor.pixels import Duplicates
 from dataset_doctor.relations import Labels, Video, same_names, sources, videos
 

@@ -31,8 +31,8 @@ import numpy as np
 
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError, did_you_mean, needs
+from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import Recommendation, Report, listed, plain, plural
-from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.pixels import Pixels
 from dataset_doctor.verdict import ArmVerdict, Cost, Task, Verdict
 from dataset_doctor.verify.bench import Bench, Refused, classify_bench, detect_bench, refuse_leakage, refuse_unsplit

@@ -18,11 +18,12 @@ from dataset_doctor.balance import COPY_PASTE, SAMPLERS, rebalance
 from dataset_doctor.balance.backgrounds import parse_background
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.reading import Unreadable, decode, read_regular
 from dataset_doctor.findings import Recommendation
 from dataset_doctor.formats import fingerprint, read, write
-from dataset_doctor.formats._files import Progress, Unreadable, decode, read_regular, silent
-from dataset_doctor.formats._manifest import NAME as MANIFEST_NAME
-from dataset_doctor.formats._manifest import SCHEMA as MANIFEST_SCHEMA
+from dataset_doctor.formats.manifest import NAME as MANIFEST_NAME
+from dataset_doctor.formats.manifest import SCHEMA as MANIFEST_SCHEMA
 from dataset_doctor.losses import LOSSES
 from dataset_doctor.verdict import Task
 from dataset_doctor.verify.augmentation import PRESETS

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import DoctorError, UsageError
+from dataset_doctor.files.progress import Progress
 from dataset_doctor.findings import Report, listed, plural
-from dataset_doctor.formats._files import Progress
 from dataset_doctor.pixels import Pixels
 
 if TYPE_CHECKING:

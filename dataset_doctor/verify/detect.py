@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from dataset_doctor.dataset import Dataset, Flag, LabelState
 from dataset_doctor.errors import UsageError
+from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import plural
-from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.pixels import Pixels
 from dataset_doctor.verify import detectors, models, pictures
 from dataset_doctor.verify.arms import Arm, Treatment

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dataset_doctor.dataset import Dataset, LabelState
+from dataset_doctor.files.processes import processors
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.reading import Unreadable, read_regular
 from dataset_doctor.findings import listed, plural
-from dataset_doctor.formats._files import Progress, Unreadable, read_regular, silent
 from dataset_doctor.pixels import FileState, Pixels
 
 MARGIN = 0.1
@@ -254,7 +256,7 @@ def _decode_all(dataset: Dataset, cuts: Cuts, chosen: NDArray[np.intp], held: ND
         return None if ok else int(images[at])
 
     broken: set[int] = set()
-    with ThreadPoolExecutor(max(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 1)) as pool:
+    with ThreadPoolExecutor(processors()) as pool:
         for done, failed in enumerate(pool.map(one, range(len(images))), start=1):
             if failed is not None:
                 broken.add(failed)

@@ -33,9 +33,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
-from dataset_doctor.formats._files import Progress, silent
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.staging import new_file
 from dataset_doctor.samplers import RepeatSampler
-from dataset_doctor.staging import new_file
 from dataset_doctor.verdict import Cost
 from dataset_doctor.verify.augmentation import PRESETS
 from dataset_doctor.verify.metrics import Detections, Outcome, Predictions

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 import numpy as np
 
 from dataset_doctor.errors import UsageError, did_you_mean, needs
+from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import plural
-from dataset_doctor.formats._files import Progress, silent
 from dataset_doctor.verify.training import Scored, Settings, TrainingFailed, seed_of
 
 if TYPE_CHECKING:

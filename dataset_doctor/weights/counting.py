@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, LabelState
 from dataset_doctor.errors import UsageError, did_you_mean
+from dataset_doctor.files.reading import Unreadable, read_regular
 from dataset_doctor.findings import plural
 from dataset_doctor.formats import read_shapes
-from dataset_doctor.formats._files import Unreadable, read_regular
 from dataset_doctor.geometry import widths_heights
 
 CountUnit = Literal["instances", "images", "area"]

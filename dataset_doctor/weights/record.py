@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.errors import UsageError
-from dataset_doctor.formats._files import Unreadable, decode, read_regular
+from dataset_doctor.files.reading import Unreadable, decode, read_regular
 from dataset_doctor.weights.schemes import positive_weights
 
 SCHEMA, SCHEMA_VERSION = "dataset-doctor/weights", 1

@@ -21,8 +21,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataset_doctor.dataset import NO_ID, UNKNOWN_SIZE, Dataset, Flag, Geometry, LabelState
+from dataset_doctor.files.tree import Tree, join_trees, walk
 from dataset_doctor.formats import coco
-from dataset_doctor.formats._files import Candidate, Tree, join_trees, walk
+from dataset_doctor.formats.format import Candidate
 
 
 def png(width: int = 100, height: int = 80) -> bytes:

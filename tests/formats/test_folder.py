@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from dataset_doctor.dataset import Dataset, LabelState
+from dataset_doctor.files.tree import Tree, walk
 from dataset_doctor.formats import folder
-from dataset_doctor.formats._files import Tree, walk
 
 
 def picture(name: str) -> bytes:

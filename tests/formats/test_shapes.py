@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dataset_doctor.dataset import Flaw, Shapes
 from dataset_doctor.formats import _coco_shapes, read, read_shapes
 from dataset_doctor.formats._polygon_text import polygon_numbers
-from dataset_doctor.formats._run_lengths import Runs, measure, unpack
+from dataset_doctor.masks import Runs, measure, unpack
 
 
 def shapes_of(root: Path, *records: dict[str, Any], text: str | None = None) -> Shapes:

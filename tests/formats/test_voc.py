@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataset_doctor.dataset import UNKNOWN_SIZE, Dataset, Flag, Geometry, LabelState
+from dataset_doctor.files.tree import Tree, join_trees, walk
 from dataset_doctor.formats import _voc_plain, _voc_xml, voc
-from dataset_doctor.formats._files import Tree, join_trees, walk
 
 
 def png(width: int = 100, height: int = 80) -> bytes:

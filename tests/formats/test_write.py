@@ -18,9 +18,9 @@ from PIL import Image
 import dataset_doctor as dd
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import DoctorError, OutputRefused, UsageError
+from dataset_doctor.files.staging import STAGED
 from dataset_doctor.formats import FORMATS, disk_bytes, fingerprint, losses, read, unwritable, write
 from dataset_doctor.plan import make_plan
-from dataset_doctor.staging import STAGED
 from tests.command import run
 from tests.conftest import FIXTURES
 from tests.consumers import consumed, planted

@@ -294,8 +294,8 @@ def test_coco_numbers_a_pasted_class_as_the_file_it_goes_to(tmp_path: Path) -> N
     both = dataclasses.replace(one_split, images=dataclasses.replace(one_split.images, in_split=np.eye(2, dtype=bool)[[column, column]]))
     plan = make_plan(both, plan.rows, command="rebalance", split=both.splits[column], made=pasted)
     treated = plan.apply(both)
+    from dataset_doctor.files.output import staged
     from dataset_doctor.formats import coco
-    from dataset_doctor.formats._stage import staged
 
     with staged(tmp_path / "out", dataset.root) as stage:
         coco.write(treated, stage)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from dataset_doctor.dataset import Dataset, LabelState
 from dataset_doctor.errors import DoctorError, UsageError
+from dataset_doctor.files.output import Stage
 from dataset_doctor.formats import FORMATS, losses, read, read_outlines, unwritable, write
-from dataset_doctor.formats._stage import Stage
 from dataset_doctor.plan import make_plan
 from tests.consumers import consumed, contents, needs, planted
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dataset_doctor.dataset import Dataset, Flag, Geometry, LabelState, Problem
+from dataset_doctor.files.tree import Tree, join_trees, walk
 from dataset_doctor.formats import yolo
-from dataset_doctor.formats._files import Tree, join_trees, walk
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 IMAGES = (".jpg", ".png")

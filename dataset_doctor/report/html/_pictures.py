@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from dataset_doctor.formats._files import IMAGE_SUFFIXES, Unreadable, read_regular, suffix
+from dataset_doctor.files.names import IMAGE_SUFFIXES, suffix
+from dataset_doctor.files.reading import Unreadable, read_regular
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from dataset_doctor import read, staging, write
-from dataset_doctor.staging import STAGED, new_file, new_folder, sweep
+from dataset_doctor import read, write
+from dataset_doctor.files import staging
+from dataset_doctor.files.staging import STAGED, new_file, new_folder, sweep
 from tests.conftest import FIXTURES
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

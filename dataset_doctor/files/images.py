@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Rows
 from dataset_doctor.errors import DoctorError
-from dataset_doctor.formats._files import Progress, Unreadable, read_regular, reason, silent, suffix
-from dataset_doctor.formats._sizes import header_size
-from dataset_doctor.formats._stage import Materialize, Stage
+from dataset_doctor.files.names import suffix
+from dataset_doctor.files.output import Materialize, Stage
+from dataset_doctor.files.processes import processors
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.reading import Unreadable, read_regular, reason
+from dataset_doctor.files.sizes import header_size
 from dataset_doctor.recipes import Picture, Recipe, made
 
 MAX_FILE_BYTES = 256 << 20
@@ -80,7 +83,7 @@ def made_bytes(dataset: Dataset) -> NDArray[np.float64]:
         tried = rows[np.unique(np.linspace(0, max(len(rows) - 1, 0), min(TRIED, len(rows))).astype(int))]
         names: list[str] = dataset.images.file_name[tried].tolist()
         recipes = [dataset.made.recipes[row] for row in dataset.made.recipe[tried].tolist()]
-        with ThreadPoolExecutor(_cores()) as pool:
+        with ThreadPoolExecutor(processors()) as pool:
             after = sum(map(len, pool.map(lambda recipe, name: _encoded(recipe, name, dataset.root), recipes, names)))
         try:
             before = sum(os.stat(os.path.join(dataset.root, name)).st_size for name in names)  # noqa: PTH116
@@ -90,15 +93,11 @@ def made_bytes(dataset: Dataset) -> NDArray[np.float64]:
     return times
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _make(pictures: Sequence[tuple[Recipe, str]], stage: Stage, progress: Progress) -> None:
     import cv2
 
     waiting: deque[Future[None]] = deque()
-    cores = _cores()
+    cores = processors()
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)  # one picture a core is quicker than all cores on each
     with ThreadPoolExecutor(cores) as pool:

@@ -22,7 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import UNKNOWN_SIZE, Place, Problem
-from dataset_doctor.formats._files import Progress, Tree, Unreadable, may_fork, open_regular, reason, silent
+from dataset_doctor.files.processes import may_fork
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.reading import Unreadable, open_regular, reason
+from dataset_doctor.files.tree import Tree
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

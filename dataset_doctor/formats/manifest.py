@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Place, Problem
+from dataset_doctor.files.reading import Unreadable
+from dataset_doctor.files.tree import Tree
 from dataset_doctor.findings import plural
 from dataset_doctor.formats._coco_cut import encoded
-from dataset_doctor.formats._files import Tree, Unreadable
 
 NAME = "dataset-doctor.json"
 SCHEMA = "dataset-doctor/manifest"

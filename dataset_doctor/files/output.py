@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-import posixpath
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,14 +16,12 @@ from pathlib import Path
 from typing import Literal
 
 from dataset_doctor.errors import OutputRefused
-from dataset_doctor.formats._files import IMAGE_SUFFIXES, Progress, Unreadable, leads_outside, open_regular, silent, suffix
-from dataset_doctor.formats._sizes import file_size
-from dataset_doctor.staging import new_folder
+from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.files.reading import Unreadable, leads_outside, open_regular
+from dataset_doctor.files.sizes import file_size
+from dataset_doctor.files.staging import new_folder
 
 Materialize = Literal["copy", "symlink", "hardlink", "list"]
-
-MAX_NAME_BYTES = 240
-"""Longest name of a file that is made here; file systems take 255 bytes, and repeats get a few more."""
 
 _FICLONE = 0x40049409
 """Linux's ioctl that lets two files share their blocks until one is changed (ioctl_ficlone(2))."""
@@ -211,63 +207,3 @@ def refused(out: str | os.PathLike[str], error: Exception) -> OutputRefused:
     """Say that a place could not be written to, and why."""
     reason = error.strerror if isinstance(error, OSError) else "a name the system does not accept"
     return OutputRefused(f"{out} could not be written: {(reason or 'the system refused').lower()}.", "Nothing was changed.")
-
-
-# Names --------------------------------------------------------------------------------------------------------------
-
-
-def repeat_names(names: Sequence[str]) -> list[str]:
-    """Give each later occurrence of a name one of its own: `a.jpg`, `a__r1.jpg`, `a__r2.jpg`; no name that is there already is taken.
-
-    >>> repeat_names(["a.jpg", "b.jpg", "a.jpg", "a.jpg", "a__r1.jpg"])
-    ['a.jpg', 'b.jpg', 'a__r2.jpg', 'a__r3.jpg', 'a__r1.jpg']
-    """
-    taken = {_stem(name).casefold() for name in names}
-    seen: Counter[str] = Counter()
-    result = []
-    for name in names:
-        number = seen[name]
-        unique = name
-        while number:
-            stem = _stem(name)
-            unique = f"{stem}__r{number}{name[len(stem) :]}"
-            if f"{stem}__r{number}".casefold() not in taken:
-                taken.add(f"{stem}__r{number}".casefold())
-                break
-            number += 1
-        seen[name] = number + 1
-        result.append(unique)
-    return result
-
-
-def flat_names(paths: Sequence[str]) -> list[str]:
-    """Give the files of several folders names that are unique in one, stems included; equal paths keep equal names.
-
-    The last part of a path is its name where no other path shares the stem; else the folders before it are joined to it with `_`.
-
-    >>> flat_names(["a/1.jpg", "b/1.png", "b/2.jpg", "a/1.jpg"])
-    ['a_1.jpg', 'b_1.png', '2.jpg', 'a_1.jpg']
-    """
-    distinct = list(dict.fromkeys(paths))
-    base = {path: posixpath.basename(path) for path in distinct}
-    shared = Counter(_stem(name).casefold() for name in base.values())
-    taken = {stem for stem, times in shared.items() if times == 1}
-    given: dict[str, str] = {}
-    for path in distinct:
-        name = base[path]
-        if shared[_stem(name).casefold()] > 1:
-            joined = "_".join(part for part in path.split("/") if part not in ("", ".", ".."))
-            whole = name = joined if len(joined.encode("utf-8", "surrogatepass")) <= MAX_NAME_BYTES else name
-            number = 1
-            while _stem(name).casefold() in taken:
-                number += 1
-                name = f"{_stem(whole)}_{number}{whole[len(_stem(whole)) :]}"
-            taken.add(_stem(name).casefold())
-        given[path] = name
-    return [given[path] for path in paths]
-
-
-def _stem(name: str) -> str:
-    """Give a path without the suffix of an image; other suffixes belong to the name."""
-    end = suffix(name)
-    return name[: -len(end)] if end in IMAGE_SUFFIXES else name

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps, features
 
-from dataset_doctor.formats import _sizes
-from dataset_doctor.formats._files import Tree, Unreadable, walk
-from dataset_doctor.formats._sizes import BUDGET, HEAD, header_size, measure
+from dataset_doctor.files import sizes
+from dataset_doctor.files.reading import Unreadable
+from dataset_doctor.files.sizes import BUDGET, HEAD, header_size, measure
+from dataset_doctor.files.tree import Tree, walk
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 Image.init()
@@ -322,9 +323,9 @@ def test_another_process_measures_the_same(tmp_path: Path, monkeypatch: pytest.M
         Image.new("RGB", (20 + number, 10)).save(tmp_path / f"{number}.png")
     (tmp_path / "empty.png").touch()
     tree = walk(tmp_path)
-    monkeypatch.setattr(_sizes, "IMAGES_TO_SHARE", 1)
+    monkeypatch.setattr(sizes, "IMAGES_TO_SHARE", 1)
 
-    found = _sizes.begin(tree, tree.files)()
+    found = sizes.begin(tree, tree.files)()
 
     alone = measure(tree, tree.files)
     assert found.width.tolist() == alone.width.tolist() == [20, 21, 22, 23, 24, -1]

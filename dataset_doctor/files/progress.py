@@ -1,0 +1,12 @@
+"""How anything that can take over a second says how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Progress = Callable[[str, int, int], None]
+"""Called as `progress(what, done, total)` now and then by anything that can take over a second."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Show no progress."""
