@@ -11,14 +11,24 @@ SPLIT_NAMES = {
 }  # fmt: skip
 
 
-def canonical_split(name: str) -> str:
-    """Give the canonical name of a split; other names stay as written.
+UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufeff]")
+"""Characters that lists, terminals or file systems do not take: controls, line ends, byte-order marks, bytes that are not UTF-8."""
 
-    >>> canonical_split("Valid"), canonical_split("train2017"), canonical_split("holdout")
-    ('val', 'train', 'holdout')
+
+def canonical_split(name: str) -> str:
+    """Give the canonical name of a split; other names stay as written, but for what no folder of that name could hold.
+
+    >>> canonical_split("Valid"), canonical_split("train2017"), canonical_split("holdout"), canonical_split("hold/out ")
+    ('val', 'train', 'holdout', 'hold_out')
     """
+    name = split_folder(name)
     stem = re.sub(r"[-_ ]?(19|20)\d\d$", "", name).casefold()
     return SPLIT_NAMES.get(stem, name)
+
+
+def split_folder(name: str) -> str:
+    """Give a name for the folder, list or file of a split: its own, as far as it is one safe name."""
+    return re.sub(r"[/\\]", "_", UNSAFE.sub("_", name)).strip(" .") or "split"
 
 
 def is_split_name(name: str) -> bool:

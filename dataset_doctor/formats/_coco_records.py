@@ -394,7 +394,7 @@ class Judge:
         if not isinstance(name, str) or not name.strip():
             what = f"the name is {shown(name)}" if "name" in record else "it has no name"
             self.problem("class-name-missing", at + "/name", what)
-            name = name if isinstance(name, str) else "" if name is None else shown(name)
+            name = category_name(name)
         above, points = record.get("supercategory"), record.get("keypoints")
         shape = Class(
             name=name,
@@ -404,6 +404,15 @@ class Judge:
             place=Place(file=self.file, pointer=at),
         )
         self.categories.append((own_id, shape))
+
+
+def category_name(value: Any) -> str:
+    """Give the class name that the `name` of a category stands for, whatever it is.
+
+    >>> category_name("cat"), category_name(None), category_name([2, 3])
+    ('cat', '', '[2, 3]')
+    """
+    return value if isinstance(value, str) else "" if value is None else shown(value)
 
 
 def _geometry(segmentation: Any) -> Geometry:

@@ -28,7 +28,7 @@ from dataset_doctor.files.splits import canonical_split
 from dataset_doctor.files.tree import Tree, reopened
 from dataset_doctor.formats._coco_cut import BLOCK, Cut, cut, edited, encoded, member, members_of, renumbered, runs
 from dataset_doctor.formats._coco_files import spellings
-from dataset_doctor.formats._coco_records import id_column, name_from_url
+from dataset_doctor.formats._coco_records import category_name, id_column, name_from_url
 from dataset_doctor.formats._coco_render import made_changes, rendered
 from dataset_doctor.formats._targets import canonical_names, keeps_layout, split_folders
 
@@ -173,8 +173,8 @@ class _Opened:
 def _category_ids(file: Cut) -> dict[tuple[Any, Any], Any]:
     """Give the ids of the categories of a file, by themselves and their names."""
     members = [members_of(file.record("categories", row)) for row in range(len(file.arrays.get("categories", ())))]
-    pairs = [tuple(member(one, key) for key in ("id", "name")) for one in members]
-    return {(own_id, name): own_id for own_id, name in pairs if not isinstance(own_id, dict | list) and not isinstance(name, dict | list)}
+    pairs = [(member(one, "id"), category_name(member(one, "name"))) for one in members]
+    return {(own_id, name): own_id for own_id, name in pairs if not isinstance(own_id, dict | list)}
 
 
 def _made_records(
@@ -511,8 +511,9 @@ def _united(files: Sequence[Cut]) -> _Categories:
     numbers = itertools.count(max((one for one in ids if isinstance(one, int)), default=0) + 1)
     for source, one in enumerate(lists):
         for record in one:
-            own_id, name = (member(members_of(record), key) for key in ("id", "name"))
-            if isinstance(own_id, dict | list) or isinstance(name, dict | list):
+            members = members_of(record)
+            own_id, name = member(members, "id"), category_name(member(members, "name"))
+            if isinstance(own_id, dict | list):
                 continue
             if (own_id, name) not in known:
                 new_id = own_id if name_of.setdefault(own_id, name) == name else next(numbers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +10,7 @@ from numpy.typing import NDArray
 from dataset_doctor.dataset import Dataset, FormatName
 from dataset_doctor.errors import DoctorError
 from dataset_doctor.files.names import IMAGE_SUFFIXES, MAX_NAME_BYTES, flat_names, repeat_names, suffix
-
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufeff]")
-"""Characters that lists, terminals or file systems do not take: controls, line ends, byte-order marks, bytes that are not UTF-8."""
+from dataset_doctor.files.splits import UNSAFE, split_folder
 
 
 def keeps_layout(dataset: Dataset, target: FormatName) -> bool:
@@ -34,7 +31,7 @@ def canonical_names(dataset: Dataset) -> list[str]:
     safe: dict[str, str] = {}
     taken: set[str] = set()
     for path in dict.fromkeys(paths):
-        name = _UNSAFE.sub("_", path)
+        name = UNSAFE.sub("_", path)
         base = posixpath.basename(name)
         stem, end = posixpath.splitext(base)
         # Lists are a name a line, and readers strip them; "#" begins a comment.
@@ -58,7 +55,7 @@ def split_folders(dataset: Dataset) -> list[str]:
     """Name the folder, or the part of a file name, of each split: the source's own spelling, as far as it is one safe name."""
     folders: list[str] = []
     for spelling in dataset.split_spelling:
-        name = re.sub(r"[/\\]", "_", _UNSAFE.sub("_", spelling)).strip(" .") or "split"
+        name = split_folder(spelling)
         unique, number = name, 1
         while unique.casefold() in {folder.casefold() for folder in folders}:
             number += 1

@@ -16,6 +16,7 @@ was used longest ago is dropped. To clear it, delete its folder.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import sqlite3
@@ -69,6 +70,7 @@ def file_keys(path: str, status: os.stat_result) -> tuple[bytes, bytes]:
     return hashlib.blake2b(key, digest_size=16).digest(), hashlib.blake2b(tail, digest_size=8).digest()
 
 
+@functools.cache
 def libraries() -> str:
     """Name the versions of the decoders, so that what others found is not taken for what these find."""
     found = []

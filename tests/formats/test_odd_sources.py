@@ -221,3 +221,33 @@ def test_what_is_written_at_its_place_and_does_not_read_back_gets_the_usual_name
 
     assert (tmp_path / "out/annotations/instances_train.json").is_file()
     assert dd.read(tmp_path / "out").n_annotations == 2
+
+
+def test_the_name_of_a_split_is_one_that_a_folder_can_have(tmp_path: Path) -> None:
+    """A list whose name holds a carriage return gives a split of a name that reads back from every format."""
+    label = "<annotation><filename>a.jpg</filename><size><width>64</width><height>48</height></size></annotation>"
+    files = {"VOC2012/ImageSets/Main/a\rb.txt": "a\n", "VOC2012/Annotations/a.xml": label}
+    dataset = dd.read(save(tmp_path / "data", files, ("VOC2012/JPEGImages/a.jpg",)))
+
+    assert dataset.splits == ("a_b",)
+    assert converted(dataset, tmp_path / "yolo", "yolo").splits == ("a_b",)
+
+
+def test_a_category_whose_name_is_no_text_is_written_under_it(tmp_path: Path) -> None:
+    """Where two files disagree on a category and one name is a list, a new split keeps both classes with their instances."""
+    entries = [{"id": number, "file_name": f"{number}.jpg", "width": 64, "height": 48} for number in (1, 2, 3, 4)]
+    records = [{"id": number, "image_id": number, "category_id": 1, **SQUARE} for number in (1, 2, 3, 4)]
+    files: dict[str, str | bytes] = {
+        f"annotations/instances_{split}.json": document(
+            images=entries[part], annotations=records[part], categories=[{"id": 1, "name": name}]
+        )
+        for split, part, name in (("train", slice(2), [2, 3]), ("val", slice(2, 4), "bird"))
+    }
+    images = tuple(f"images/{split}/{number}.jpg" for split, number in (("train", 1), ("train", 2), ("val", 3), ("val", 4)))
+    dataset = dd.read(save(tmp_path / "data", files, images))
+    plan = dd.split(dataset, ratios=(0.5, 0.5), group_by="none")
+    dd.write(plan.apply(dataset), tmp_path / "out", "coco")
+    written = dd.read(tmp_path / "out")
+
+    assert sorted(written.class_names) == ["[2, 3]", "bird"]
+    assert written.n_annotations == 4 and np.bincount(written.annotations.class_index).tolist() == [2, 2]

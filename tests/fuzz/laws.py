@@ -153,7 +153,7 @@ def raw_records(root: Path, dataset: Dataset) -> int:
                 total += len(ElementTree.fromstring(data).findall("object")) if b"<!DOCTYPE" not in data else 0
         elif dataset.format == "yolo" and name.endswith(".txt"):
             with contextlib.suppress(UnicodeDecodeError):
-                total += sum(bool(line.strip(" \t\r\n")) for line in data.decode("utf-8").split("\n"))
+                total += sum(bool(line.split()) for line in data.decode("utf-8").split("\n"))
     return total
 
 
