@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dataset_doctor.verify.pictures import Data
-    from dataset_doctor.verify.training import Settings
+    from dataset_doctor.trials.pictures import Data
+    from dataset_doctor.trials.training import Settings
 
 PUBLISHED = {"baseline": 29.64, "logit_adjusted": 22.46}
 TOLERANCE = 1.5
@@ -37,7 +37,7 @@ def load(archive: Path) -> Data:
     import numpy as np
 
     from dataset_doctor.formats import read
-    from dataset_doctor.verify import pictures
+    from dataset_doctor.trials import pictures
 
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(archive) as tar:
@@ -54,7 +54,7 @@ def load(archive: Path) -> Data:
 
 def recipe(data: Data, device: str) -> Settings:
     """Give the settings of the published recipe."""
-    from dataset_doctor.verify.training import Settings
+    from dataset_doctor.trials.training import Settings
 
     steps = round(EPOCHS * len(data.train) / 128)
     return Settings(
@@ -66,7 +66,7 @@ def recipe(data: Data, device: str) -> Settings:
 
 def quick(device: str) -> Settings:
     """Give settings that show the order in minutes on a CPU."""
-    from dataset_doctor.verify.training import Settings
+    from dataset_doctor.trials.training import Settings
 
     return Settings(model="cifar_resnet8", steps=QUICK_STEPS, batch=64, evaluations=1, size=32, augment="cifar", device=device)
 
@@ -83,8 +83,8 @@ def main() -> None:
     import numpy as np
     import torch
 
-    from dataset_doctor.verify import classify
-    from dataset_doctor.verify.arms import Arm, Treatment
+    from dataset_doctor.trials import classify
+    from dataset_doctor.trials.arms import Arm, Treatment
 
     data = load(options.data)
     settings = quick(options.device) if options.quick else recipe(data, options.device)

@@ -701,8 +701,8 @@ def _training() -> Any:
     import numpy as np
     import torch
 
-    from dataset_doctor.verify.pictures import Data, Pictures
-    from dataset_doctor.verify.training import Settings
+    from dataset_doctor.trials.pictures import Data, Pictures
+    from dataset_doctor.trials.training import Settings
 
     rng = np.random.default_rng(0)
 
@@ -716,8 +716,8 @@ def _training() -> Any:
 
 def ours_train(_: str) -> Outcome:
     """Train with the loop of `verify`; the one look at the validation split is not in the time, as it reports."""
-    from dataset_doctor.verify import classify
-    from dataset_doctor.verify.arms import BASELINE, Treatment
+    from dataset_doctor.trials import classify
+    from dataset_doctor.trials.arms import BASELINE, Treatment
 
     data, settings = _training()
     with Timed() as timed:
@@ -731,8 +731,8 @@ def bare_train(_: str) -> Outcome:
     import torch
     from torch.nn import functional
 
-    from dataset_doctor.verify.augmentation import PRESETS, augment
-    from dataset_doctor.verify.models import CifarResNet
+    from dataset_doctor.trials.augmentation import PRESETS, augment
+    from dataset_doctor.trials.models import CifarResNet
 
     data, settings = _training()
     model = CifarResNet(8, 10).to(memory_format=torch.channels_last)
@@ -757,9 +757,9 @@ def _detection() -> Any:
     import numpy as np
     import torch
 
-    from dataset_doctor.verify.detect import Scenes, Views
-    from dataset_doctor.verify.pictures import Pictures
-    from dataset_doctor.verify.training import Settings
+    from dataset_doctor.trials.detect import Scenes, Views
+    from dataset_doctor.trials.pictures import Pictures
+    from dataset_doctor.trials.training import Settings
 
     rng = np.random.default_rng(0)
     side = int(DETECTOR["size"])
@@ -780,8 +780,8 @@ def _detection() -> Any:
 
 def ours_detect(_: str) -> Outcome:
     """Train a detector with the loop of `verify`; the one look at the validation split is not in the time, as it reports."""
-    from dataset_doctor.verify import detect
-    from dataset_doctor.verify.arms import BASELINE, Treatment
+    from dataset_doctor.trials import detect
+    from dataset_doctor.trials.arms import BASELINE, Treatment
 
     views, settings = _detection()
     with Timed() as timed:
@@ -796,7 +796,7 @@ def bare_detect(_: str) -> Outcome:
     import torch
     import torchvision
 
-    from dataset_doctor.verify.augmentation import PRESETS, augment_with_boxes
+    from dataset_doctor.trials.augmentation import PRESETS, augment_with_boxes
 
     views, settings = _detection()
     train, how = views.train, PRESETS[settings.augment]

@@ -7,6 +7,7 @@ report = dd.audit(dataset)      # findings and tables; report.to_dict() is the d
 plan = dd.rebalance(dataset, method="repeat_factor")   # or dd.split(dataset): what will be, before anything is written
 dd.write(plan.apply(dataset), "out", format="yolo")     # any format that can hold it
 weights = dd.class_weights(dataset, scheme="sqrt")   # numpy, one a class, in class order
+verdict = dd.verify(dataset, arms="baseline,weights:sqrt")   # trained with and without: helped, hurt, or no evidence
 """
 
 from dataset_doctor import _path  # noqa: F401, I001 (before all others)
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dataset_doctor.formats import Written, read, write
     from dataset_doctor.plan import Plan
     from dataset_doctor.split import split
+    from dataset_doctor.trials import verify
     from dataset_doctor.weights import ClassWeights, class_weights, image_weights, pos_weight, weigh
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "read",
     "rebalance",
     "split",
+    "verify",
     "weigh",
     "write",
 ]
@@ -55,6 +58,7 @@ _HOMES = {
     "formats": ("Written", "read", "write"),
     "plan": ("Plan",),
     "split": ("split",),
+    "trials": ("verify",),
     "weights": ("ClassWeights", "class_weights", "image_weights", "pos_weight", "weigh"),
 }
 """Which module each name is from."""

@@ -24,7 +24,7 @@ LAYERS = (
     ("recommend", "gate"),
     ("audit",),
     ("losses", "samplers", "report", "demo"),
-    ("verify",),
+    ("trials",),
     ("cli",),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
@@ -89,3 +89,15 @@ def test_public_names_are_sorted_and_there() -> None:
     """`__all__` is what the package offers."""
     assert dataset_doctor.__all__ == sorted(dataset_doctor.__all__)
     assert all(hasattr(dataset_doctor, name) for name in dataset_doctor.__all__)
+
+
+def test_no_submodule_takes_a_public_name() -> None:
+    """Importing the modules leaves `dd.audit`, `dd.split` and `dd.verify` the functions that they are."""
+    code = (
+        "import importlib, pkgutil, types, dataset_doctor as dd\n"
+        "for found in pkgutil.iter_modules(dd.__path__):\n    found.name == '__main__' or importlib.import_module(f'dataset_doctor.{found.name}')\n"
+        "print([name for name in dd.__all__ if isinstance(getattr(dd, name), types.ModuleType)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"

@@ -21,8 +21,8 @@ from dataset_doctor.cli.options import (
 
 if TYPE_CHECKING:
     from dataset_doctor.dataset import Dataset as Columns
+    from dataset_doctor.trials.training import Settings
     from dataset_doctor.verdict import Verdict
-    from dataset_doctor.verify.training import Settings
 
 TaskChoice = Literal["classify", "detect"]
 OptimizerChoice = Literal["sgd", "adam", "adamw", "rmsprop"]
@@ -157,7 +157,7 @@ def verify(
     from dataset_doctor.cli.progress import ProgressBar
     from dataset_doctor.formats import read
     from dataset_doctor.report import verdict_files
-    from dataset_doctor.verify import verify as run_verify
+    from dataset_doctor.trials import verify as run_verify
 
     verdict_files.check_targets(output)
     given = {
@@ -206,7 +206,7 @@ def verify(
 
 def _settings(columns: "Columns", task: TaskChoice | None, device: str, given: dict[str, Any]) -> "Settings":
     """Put what was asked for into the settings that suit the task and device."""
-    from dataset_doctor.verify import choose_task, default_settings
+    from dataset_doctor.trials import choose_task, default_settings
 
     found, chosen, _ = choose_task(columns, task, device)
     settings = default_settings(chosen, device=found, size=given.get("size"))

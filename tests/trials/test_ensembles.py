@@ -20,8 +20,8 @@ from sklearn.preprocessing import LabelEncoder
 
 from dataset_doctor.errors import UsageError
 from dataset_doctor.formats import read
-from dataset_doctor.verify import classify, verify
-from dataset_doctor.verify.ensembles import (
+from dataset_doctor.trials import classify, verify
+from dataset_doctor.trials.ensembles import (
     Ensemble,
     Stack,
     cooled,
@@ -33,10 +33,10 @@ from dataset_doctor.verify.ensembles import (
     vote,
     weights_of,
 )
-from dataset_doctor.verify.metrics import Predictions
-from dataset_doctor.verify.training import Trained
+from dataset_doctor.trials.metrics import Predictions
+from dataset_doctor.trials.training import Trained
 from tests.command import run as command
-from tests.verify.drawn import QUICK, write_folders
+from tests.trials.drawn import QUICK, write_folders
 
 
 def predictions(seed: int, *, n: int = 60, k: int = 4, skill: float = 1.5, truth: NDArray[np.int64] | None = None) -> Predictions:

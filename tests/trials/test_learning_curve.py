@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from dataset_doctor.errors import UsageError
 from dataset_doctor.formats import read
-from dataset_doctor.verify import classify, learning_curve, verify
-from dataset_doctor.verify.learning_curve import SHARES, Point, fit_curve, nested
-from tests.verify.drawn import QUICK, write_folders
+from dataset_doctor.trials import classify, learning_curve, verify
+from dataset_doctor.trials.learning_curve import SHARES, Point, fit_curve, nested
+from tests.trials.drawn import QUICK, write_folders
 
 SIZES = (125, 250, 500, 750, 1000)
 

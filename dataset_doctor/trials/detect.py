@@ -23,13 +23,13 @@ from dataset_doctor.errors import UsageError
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import plural
 from dataset_doctor.pixels import Pixels
-from dataset_doctor.verify import detectors, models, pictures
-from dataset_doctor.verify.arms import Arm, Treatment
-from dataset_doctor.verify.augmentation import PRESETS, augment_with_boxes
-from dataset_doctor.verify.classify import applied
-from dataset_doctor.verify.metrics import Detections
-from dataset_doctor.verify.pictures import Cuts, Pictures
-from dataset_doctor.verify.training import (
+from dataset_doctor.trials import detectors, models, pictures
+from dataset_doctor.trials.arms import Arm, Treatment
+from dataset_doctor.trials.augmentation import PRESETS, augment_with_boxes
+from dataset_doctor.trials.classify import applied
+from dataset_doctor.trials.metrics import Detections
+from dataset_doctor.trials.pictures import Cuts, Pictures
+from dataset_doctor.trials.training import (
     Scored,
     Settings,
     Trained,

@@ -19,14 +19,14 @@ from PIL import Image
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
 from dataset_doctor.formats import read
-from dataset_doctor.verify import Refused, choose_task, default_arms, default_settings, detect, detectors, verify
-from dataset_doctor.verify.arms import BASELINE, Treatment, parse_arms
-from dataset_doctor.verify.augmentation import PRESETS, Augmentation, augment_with_boxes
-from dataset_doctor.verify.detect import Views
-from dataset_doctor.verify.metrics import Detections
-from dataset_doctor.verify.training import Settings, Trained, load_trained, save_trained
+from dataset_doctor.trials import Refused, choose_task, default_arms, default_settings, detect, detectors, verify
+from dataset_doctor.trials.arms import BASELINE, Treatment, parse_arms
+from dataset_doctor.trials.augmentation import PRESETS, Augmentation, augment_with_boxes
+from dataset_doctor.trials.detect import Views
+from dataset_doctor.trials.metrics import Detections
+from dataset_doctor.trials.training import Settings, Trained, load_trained, save_trained
 from tests.command import run as command
-from tests.verify.drawn import COLOURS
+from tests.trials.drawn import COLOURS
 
 SIDE = 64
 QUICK = Settings(model="tiny_fcos", size=SIDE, steps=12, batch=4, evaluations=3, augment="light")
@@ -255,7 +255,7 @@ def test_it_goes_on_after_a_kill_with_the_same_curve(views: Views, squares: Path
     checkpoint = tmp_path / "run.pt"
     code = (
         "import os, signal, sys, torch\nfrom pathlib import Path\nfrom dataset_doctor.formats import read\n"
-        "from dataset_doctor.verify import detect\nfrom tests.verify.test_detect import SIDE, run\ntorch.set_num_threads(1)\n"
+        "from dataset_doctor.trials import detect\nfrom tests.trials.test_detect import SIDE, run\ntorch.set_num_threads(1)\n"
         "views = detect.load(read(sys.argv[2]), SIDE)\n"
         "run(views, checkpoint=Path(sys.argv[1]), stepped=lambda step: step == 10 and os.kill(os.getpid(), signal.SIGKILL))\n"
     )
@@ -424,7 +424,7 @@ def test_boxes_are_detected_where_there_is_a_gpu(dataset: Dataset, monkeypatch: 
         "classify",
         ("Instances were cut out and classified; --task detect trains a detector.",),
     )
-    monkeypatch.setattr("dataset_doctor.verify.training.find_device", lambda name: "cuda")
+    monkeypatch.setattr("dataset_doctor.trials.training.find_device", lambda name: "cuda")
 
     assert choose_task(dataset, None, "auto") == ("cuda", "detect", ())
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from dataset_doctor.errors import UsageError
-from dataset_doctor.verify import models
-from dataset_doctor.verify.training import Settings
-from tests.verify.drawn import QUICK
+from dataset_doctor.trials import models
+from dataset_doctor.trials.training import Settings
+from tests.trials.drawn import QUICK
 
 
 def test_the_small_resnet_has_the_published_size() -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dataset_doctor.verify.metrics import IOUS, Detections
+from dataset_doctor.trials.metrics import IOUS, Detections
 
 NEVER_COUNTED = 1e11
 """COCOeval passes over objects whose area is in no band; so it is told of objects that may be found or not."""

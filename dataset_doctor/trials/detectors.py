@@ -23,8 +23,8 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from dataset_doctor.errors import UsageError, did_you_mean
 from dataset_doctor.losses import focal_loss
-from dataset_doctor.verify.models import convolution, named_state, read_state
-from dataset_doctor.verify.training import Settings
+from dataset_doctor.trials.models import convolution, named_state, read_state
+from dataset_doctor.trials.training import Settings
 
 Target = dict[str, Tensor]
 """What is to be found in a picture: "boxes" float (m, 4) as xyxy in pixels, "labels" int64 (m) from 1 on."""

@@ -19,12 +19,12 @@ from dataset_doctor.balance import rebalance
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
 from dataset_doctor.formats import read, write
+from dataset_doctor.trials import Refused, classify, default_settings, detect, verify
+from dataset_doctor.trials.training import Settings
 from dataset_doctor.verdict import Verdict
-from dataset_doctor.verify import Refused, classify, default_settings, detect, verify
-from dataset_doctor.verify.training import Settings
 from dataset_doctor.weights import weigh
 from tests.command import run as command
-from tests.verify.drawn import QUICK, noisy, write_folders
+from tests.trials.drawn import QUICK, noisy, write_folders
 
 SETTINGS = dataclasses.replace(QUICK, steps=6, evaluations=2)
 COUNTS = {"train": (16, 8, 4), "val": (3, 3, 3), "test": (12, 12, 12)}
@@ -350,7 +350,7 @@ def test_a_broken_torch_is_not_said_to_be_missing(things: Path, tmp_path: Path) 
 def test_an_interrupted_command_says_how_to_go_on(things: Path) -> None:
     """Exit 130 and nothing on stdout; what was finished is kept, as other tests show."""
     code = (
-        "import sys, dataset_doctor.verify as package\nfrom dataset_doctor.cli.app import main\n"
+        "import sys, dataset_doctor.trials as package\nfrom dataset_doctor.cli.app import main\n"
         "def stop(*_, **__): raise KeyboardInterrupt\npackage.verify = stop\nmain(sys.argv[1:])"
     )
     done = subprocess.run([sys.executable, "-c", code, "verify", str(things)], capture_output=True, text=True, check=False)

@@ -36,9 +36,9 @@ from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.files.staging import new_file
 from dataset_doctor.samplers import RepeatSampler
+from dataset_doctor.trials.augmentation import PRESETS
+from dataset_doctor.trials.metrics import Detections, Outcome, Predictions
 from dataset_doctor.verdict import Cost
-from dataset_doctor.verify.augmentation import PRESETS
-from dataset_doctor.verify.metrics import Detections, Outcome, Predictions
 
 Optimizer = Literal["sgd", "adam", "adamw", "rmsprop"]
 Schedule = Literal["cosine", "constant", "drops"]

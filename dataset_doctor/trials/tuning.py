@@ -27,7 +27,7 @@ import numpy as np
 from dataset_doctor.errors import UsageError, did_you_mean, needs
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import plural
-from dataset_doctor.verify.training import Scored, Settings, TrainingFailed, seed_of
+from dataset_doctor.trials.training import Scored, Settings, TrainingFailed, seed_of
 
 if TYPE_CHECKING:
     import optuna

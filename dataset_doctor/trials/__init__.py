@@ -1,8 +1,8 @@
-"""verify: train with and without a treatment, and say honestly whether it helped.
+"""Trials: train with and without a treatment, and say honestly whether it helped.
 
-    from dataset_doctor.verify import verify
+    import dataset_doctor as dd
 
-    verdict = verify(dataset, arms="baseline,weights:sqrt,logit_adjusted", seeds=3)
+    verdict = dd.verify(dataset, arms="baseline,weights:sqrt,logit_adjusted", seeds=3)
     verdict.arm("weights:sqrt").verdict           # "helped", "hurt" or "no evidence"
 
 Every arm is trained on the same images with the same number of optimiser steps, from the same initial parameters and with the same
@@ -34,15 +34,15 @@ from dataset_doctor.errors import UsageError, did_you_mean, needs
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import Recommendation, Report, listed, plain, plural
 from dataset_doctor.pixels import Pixels
+from dataset_doctor.trials.bench import Bench, Refused, classify_bench, detect_bench, refuse_leakage, refuse_unsplit
+from dataset_doctor.trials.judging import CONFIDENCE, judge
 from dataset_doctor.verdict import ArmVerdict, Cost, Task, Verdict
-from dataset_doctor.verify.bench import Bench, Refused, classify_bench, detect_bench, refuse_leakage, refuse_unsplit
-from dataset_doctor.verify.judging import CONFIDENCE, judge
 
 if TYPE_CHECKING:
-    from dataset_doctor.verify.arms import Arm, Treatment
-    from dataset_doctor.verify.learning_curve import Curve
-    from dataset_doctor.verify.training import Settings, Trained
-    from dataset_doctor.verify.tuning import Method, Search
+    from dataset_doctor.trials.arms import Arm, Treatment
+    from dataset_doctor.trials.learning_curve import Curve
+    from dataset_doctor.trials.training import Settings, Trained
+    from dataset_doctor.trials.tuning import Method, Search
 
 __all__ = ["Refused", "choose_task", "default_settings", "verify"]
 
@@ -104,11 +104,11 @@ def verify(
         TrainingFailed: a training cannot go on.
     """
     _need_torch()
-    from dataset_doctor.verify import tuning
-    from dataset_doctor.verify.arms import Arm, addresses, adjusted, parse_arms, treat
-    from dataset_doctor.verify.ensembles import parse_kinds
-    from dataset_doctor.verify.models import check_name
-    from dataset_doctor.verify.training import check_settings, train_arms
+    from dataset_doctor.trials import tuning
+    from dataset_doctor.trials.arms import Arm, addresses, adjusted, parse_arms, treat
+    from dataset_doctor.trials.ensembles import parse_kinds
+    from dataset_doctor.trials.models import check_name
+    from dataset_doctor.trials.training import check_settings, train_arms
 
     begun, started = time.perf_counter(), datetime.now(timezone.utc).isoformat(timespec="seconds")
     if not 1 <= seeds <= 1_000:
@@ -188,7 +188,7 @@ def verify(
             " validation split. Each was then trained with the best settings of its own."
         )
     if kinds:
-        from dataset_doctor.verify.ensembles import ensembles
+        from dataset_doctor.trials.ensembles import ensembles
 
         made, said = ensembles(trained, all_seeds, kinds, alike=[arm.name for arm in compared if arm.kind == "posthoc"])
         extras["ensembles"] = plain(made)
@@ -211,9 +211,9 @@ def verify(
 
 def default_settings(task: Task, *, device: str = "cpu", size: int | None = None) -> Settings:
     """Give settings that bring an answer in minutes on the device: small models and pictures, few steps."""
-    from dataset_doctor.verify.detectors import default_detector
-    from dataset_doctor.verify.models import TINY_SIDE, default_model
-    from dataset_doctor.verify.training import Settings
+    from dataset_doctor.trials.detectors import default_detector
+    from dataset_doctor.trials.models import TINY_SIDE, default_model
+    from dataset_doctor.trials.training import Settings
 
     on_gpu = device.startswith("cuda")
     if task == "detect":
@@ -267,7 +267,7 @@ def choose_task(dataset: Dataset, task: str | None, device: str) -> tuple[str, T
         UsageError: a task or device that there is not, or that does not go with the dataset.
     """
     _need_torch()
-    from dataset_doctor.verify.training import find_device
+    from dataset_doctor.trials.training import find_device
 
     found = find_device(device)
     if task is not None and task not in ("classify", "detect"):
@@ -291,7 +291,7 @@ def _searched(
     trials: int | None, seed: int, folders: Mapping[str, Path] | None, progress: Progress,
 ) -> tuple[Search, ...]:  # fmt: skip
     """Search settings for every arm that is trained."""
-    from dataset_doctor.verify import tuning
+    from dataset_doctor.trials import tuning
 
     def attempt(name: str) -> tuning.Attempt:
         def once(
@@ -332,9 +332,9 @@ def _learning_curve(
     folders: Mapping[str, Path] | None, progress: Progress,
 ) -> Curve:  # fmt: skip
     """Train the baseline on parts of the training split, and continue the curve of its scores."""
-    from dataset_doctor.verify.arms import BASELINE
-    from dataset_doctor.verify.learning_curve import LEAST_SIZES, SHARES, Point, fit_curve, nested
-    from dataset_doctor.verify.training import train_arms
+    from dataset_doctor.trials.arms import BASELINE
+    from dataset_doctor.trials.learning_curve import LEAST_SIZES, SHARES, Point, fit_curve, nested
+    from dataset_doctor.trials.training import train_arms
 
     parts = {seed: dict(zip(SHARES, nested(*bench.shown, SHARES, seed=seed), strict=True)) for seed in seeds}
     images = {share: round(float(np.mean([len(parts[seed][share]) for seed in seeds]))) for share in SHARES}
@@ -376,7 +376,7 @@ def _state_folders(
     import torchvision
 
     from dataset_doctor.scan._cache import cache_folder
-    from dataset_doctor.verify.arms import state_of
+    from dataset_doctor.trials.arms import state_of
 
     if state_dir is None:
         return None

@@ -18,10 +18,10 @@ from dataset_doctor.findings import Report, listed, plural
 from dataset_doctor.pixels import Pixels
 
 if TYPE_CHECKING:
-    from dataset_doctor.verify.arms import Arm, Treatment
-    from dataset_doctor.verify.detect import Views
-    from dataset_doctor.verify.pictures import Data
-    from dataset_doctor.verify.training import Settings, Trained
+    from dataset_doctor.trials.arms import Arm, Treatment
+    from dataset_doctor.trials.detect import Views
+    from dataset_doctor.trials.pictures import Data
+    from dataset_doctor.trials.training import Settings, Trained
 
 
 class Refused(DoctorError):
@@ -148,7 +148,7 @@ def classify_bench(
     progress: Progress,
 ) -> Bench:
     """Make classification ready."""
-    from dataset_doctor.verify import classify, pictures
+    from dataset_doctor.trials import classify, pictures
 
     if background and dataset.task == "classify":
         raise UsageError("--background-crops is for instances that are cut out, and these are whole images.", "Leave it out.")
@@ -174,7 +174,7 @@ def detect_bench(
     dataset: Dataset, pixels: Pixels, settings: Settings, arms: Sequence[tuple[Arm, Treatment]], *, progress: Progress
 ) -> Bench:
     """Make detection ready."""
-    from dataset_doctor.verify import detect
+    from dataset_doctor.trials import detect
 
     for arm, treatment in arms:
         detect.check(arm, settings, treatment)
@@ -221,7 +221,7 @@ def _ready(
         What is loaded for the common side, what trains an arm, and what was left out.
     """
     from dataset_doctor.scan import scan
-    from dataset_doctor.verify.training import unheard
+    from dataset_doctor.trials.training import unheard
 
     of_size: dict[int, Loaded] = {}
 

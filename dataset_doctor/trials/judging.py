@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dataset_doctor.trials.metrics import Outcome
 from dataset_doctor.verdict import ArmVerdict, ClassVerdict, ClassWord, GroupName, GroupVerdict, Interval, SeedRun, Word
-from dataset_doctor.verify.metrics import Outcome
 
 CONFIDENCE = 0.95
 POWER = 0.8

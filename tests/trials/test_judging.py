@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dataset_doctor.verify.judging import LEAST_TEST_INSTANCES, Judged, judge
-from dataset_doctor.verify.metrics import Predictions
+from dataset_doctor.trials.judging import LEAST_TEST_INSTANCES, Judged, judge
+from dataset_doctor.trials.metrics import Predictions
 
 SHARES = np.array([0.4, 0.25, 0.15, 0.1, 0.06, 0.04])
 NAMES = ("a", "b", "c", "d", "e", "f")

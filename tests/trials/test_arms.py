@@ -11,12 +11,12 @@ import pytest
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
 from dataset_doctor.formats import read, write
-from dataset_doctor.verify.arms import Arm, adjusted, parse_arms, treat
-from dataset_doctor.verify.augmentation import PRESETS
-from dataset_doctor.verify.metrics import Predictions
-from dataset_doctor.verify.training import Trained
+from dataset_doctor.trials.arms import Arm, adjusted, parse_arms, treat
+from dataset_doctor.trials.augmentation import PRESETS
+from dataset_doctor.trials.metrics import Predictions
+from dataset_doctor.trials.training import Trained
 from dataset_doctor.weights import weigh
-from tests.verify.drawn import write_folders
+from tests.trials.drawn import write_folders
 
 
 @pytest.fixture(scope="module")

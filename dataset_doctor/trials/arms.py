@@ -25,12 +25,12 @@ from dataset_doctor.formats import fingerprint, read, write
 from dataset_doctor.formats.manifest import NAME as MANIFEST_NAME
 from dataset_doctor.formats.manifest import SCHEMA as MANIFEST_SCHEMA
 from dataset_doctor.losses import LOSSES
+from dataset_doctor.trials.augmentation import PRESETS
+from dataset_doctor.trials.metrics import Predictions
 from dataset_doctor.verdict import Task
-from dataset_doctor.verify.augmentation import PRESETS
-from dataset_doctor.verify.metrics import Predictions
 
 if TYPE_CHECKING:
-    from dataset_doctor.verify.training import Trained
+    from dataset_doctor.trials.training import Trained
 
 Kind = Literal["baseline", "sampler", "weights", "loss", "augment", "background", "size", "model", "manifest", "weights file", "posthoc"]
 

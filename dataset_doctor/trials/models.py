@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from dataset_doctor.errors import UsageError, did_you_mean
 from dataset_doctor.findings import plural
-from dataset_doctor.verify.training import Settings
+from dataset_doctor.trials.training import Settings
 
 TINY_SIDE = 64
 """Up to this side, a model that begins with a stride of 4 sees next to nothing."""

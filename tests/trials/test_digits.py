@@ -6,11 +6,11 @@ import dataclasses
 
 import numpy as np
 
-from dataset_doctor.verify import classify
-from dataset_doctor.verify.arms import Arm, Treatment
-from dataset_doctor.verify.arms import adjusted as adjusted_afterwards
-from dataset_doctor.verify.judging import judge
-from tests.verify.drawn import QUICK, long_tailed_digits
+from dataset_doctor.trials import classify
+from dataset_doctor.trials.arms import Arm, Treatment
+from dataset_doctor.trials.arms import adjusted as adjusted_afterwards
+from dataset_doctor.trials.judging import judge
+from tests.trials.drawn import QUICK, long_tailed_digits
 
 
 def test_balanced_softmax_beats_cross_entropy_on_long_tailed_digits() -> None:

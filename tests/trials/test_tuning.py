@@ -15,11 +15,11 @@ import pytest
 
 from dataset_doctor.errors import UsageError
 from dataset_doctor.formats import read
-from dataset_doctor.verify import classify, verify
-from dataset_doctor.verify.training import Settings, TrainingFailed
-from dataset_doctor.verify.tuning import METHODS, Candidate, Search, budget, check, grid, search, search_all, space
+from dataset_doctor.trials import classify, verify
+from dataset_doctor.trials.training import Settings, TrainingFailed
+from dataset_doctor.trials.tuning import METHODS, Candidate, Search, budget, check, grid, search, search_all, space
 from tests.command import run as command
-from tests.verify.drawn import QUICK, write_folders
+from tests.trials.drawn import QUICK, write_folders
 
 ALL = ("lr", "weight_decay", "dropout", "augment")
 STEPS = 300
@@ -178,7 +178,7 @@ def test_a_damaged_file_is_as_none(tmp_path: Path) -> None:
 def test_a_killed_trial_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     """A process that is killed in its second trial at step 10 of 12 loses the four steps since the last look, and nothing else."""
     code = (
-        "import os, signal, sys, torch\nfrom pathlib import Path\nfrom tests.verify.test_tuning import trained\ntorch.set_num_threads(1)\n"
+        "import os, signal, sys, torch\nfrom pathlib import Path\nfrom tests.trials.test_tuning import trained\ntorch.set_num_threads(1)\n"
         "trained(Path(sys.argv[1]), lambda step: step == 22 and os.kill(os.getpid(), signal.SIGKILL))\n"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[2], capture_output=True, check=False)
@@ -194,8 +194,8 @@ def test_a_killed_trial_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
 
 def test_looks_before_a_checkpoint_are_told_again(tmp_path: Path) -> None:
     """The best of them may be the trial's score."""
-    from dataset_doctor.verify.arms import BASELINE, Treatment
-    from tests.verify.drawn import drawn
+    from dataset_doctor.trials.arms import BASELINE, Treatment
+    from tests.trials.drawn import drawn
 
     def looks(stepped: Callable[[int], None]) -> list[tuple[int, float]]:
         told: list[tuple[int, float]] = []
@@ -218,8 +218,8 @@ def test_looks_before_a_checkpoint_are_told_again(tmp_path: Path) -> None:
 
 def trained(folder: Path | None, stepped: Callable[[int], None]) -> Search:
     """Search with trainings on drawn pictures."""
-    from dataset_doctor.verify.arms import BASELINE, Treatment
-    from tests.verify.drawn import drawn
+    from dataset_doctor.trials.arms import BASELINE, Treatment
+    from tests.trials.drawn import drawn
 
     data = drawn()
 
@@ -303,7 +303,7 @@ def test_the_best_settings_are_trained_with(things: Path, monkeypatch: pytest.Mo
 
 def test_a_detector_is_tuned_and_its_learning_curve_measured_through_the_same_door(tmp_path: Path) -> None:
     """Without dropout, which detectors have none of; background images are in the parts of the training split like others."""
-    from tests.verify import test_detect as squares
+    from tests.trials import test_detect as squares
 
     root = squares.write(tmp_path / "squares", {"train": 16, "val": 6, "test": 6})
     settings = dataclasses.replace(squares.QUICK, steps=2, evaluations=1)

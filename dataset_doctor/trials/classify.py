@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
 from dataset_doctor.losses import Loss, make_loss, weighted_cross_entropy
-from dataset_doctor.verify import models
-from dataset_doctor.verify.arms import Arm, Treatment, background_repeats
-from dataset_doctor.verify.augmentation import PRESETS, Augmentation, augment
-from dataset_doctor.verify.metrics import Predictions
-from dataset_doctor.verify.pictures import Data, Pictures
-from dataset_doctor.verify.training import (
+from dataset_doctor.trials import models
+from dataset_doctor.trials.arms import Arm, Treatment, background_repeats
+from dataset_doctor.trials.augmentation import PRESETS, Augmentation, augment
+from dataset_doctor.trials.metrics import Predictions
+from dataset_doctor.trials.pictures import Data, Pictures
+from dataset_doctor.trials.training import (
     Scored,
     Settings,
     Trained,

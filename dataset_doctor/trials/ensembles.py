@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 
 from dataset_doctor.errors import UsageError, did_you_mean
 from dataset_doctor.findings import plural
+from dataset_doctor.trials.judging import RESAMPLES, Scores, compare, measure
+from dataset_doctor.trials.metrics import Predictions
+from dataset_doctor.trials.training import Trained
 from dataset_doctor.verdict import Interval, Word
-from dataset_doctor.verify.judging import RESAMPLES, Scores, compare, measure
-from dataset_doctor.verify.metrics import Predictions
-from dataset_doctor.verify.training import Trained
 
 Kind = Literal["vote", "mean", "stack"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from dataset_doctor.errors import UsageError
-from dataset_doctor.verify import classify, models
-from dataset_doctor.verify.arms import BASELINE, Arm, Treatment
-from dataset_doctor.verify.training import (
+from dataset_doctor.trials import classify, models
+from dataset_doctor.trials.arms import BASELINE, Arm, Treatment
+from dataset_doctor.trials.training import (
     LEARNING_RATES,
     Order,
     Settings,
@@ -31,7 +31,7 @@ from dataset_doctor.verify.training import (
     save_trained,
     train_arms,
 )
-from tests.verify.drawn import QUICK, drawn
+from tests.trials.drawn import QUICK, drawn
 
 
 def run(seed: int = 0, settings: Settings = QUICK, treatment: Treatment | None = None, **options: Any) -> Trained:
@@ -98,7 +98,7 @@ def test_it_goes_on_after_a_kill_with_the_same_curve(tmp_path: Path) -> None:
     """A process that is killed at step 10 of 12 leaves a checkpoint of step 8, from which the curve is that of an unharmed training."""
     checkpoint = tmp_path / "run.pt"
     code = (
-        "import os, signal, sys, torch\nfrom pathlib import Path\nfrom tests.verify.test_training import run\ntorch.set_num_threads(1)\n"
+        "import os, signal, sys, torch\nfrom pathlib import Path\nfrom tests.trials.test_training import run\ntorch.set_num_threads(1)\n"
         "run(checkpoint=Path(sys.argv[1]), stepped=lambda step: step == 10 and os.kill(os.getpid(), signal.SIGKILL))\n"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(checkpoint)], cwd=Path(__file__).parents[2], capture_output=True, check=False)
