@@ -55,7 +55,7 @@ def ours_labels(path: str) -> Outcome:
     """Read and parse all YOLO label files, as `read` does once it knows which they are."""
     from dataset_doctor.files.progress import silent
     from dataset_doctor.files.tree import walk
-    from dataset_doctor.formats._yolo_rows import read_rows
+    from dataset_doctor.formats.yolo.rows import read_rows
 
     tree = walk(Path(path))
     names = [name for name in tree.with_suffix(".txt") if name.startswith("labels/")]

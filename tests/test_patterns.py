@@ -43,7 +43,7 @@ SUSPICIOUS_SECONDS = 0.001
 LIMIT_SECONDS = 1.0
 """Processor time for 200,000 characters: linear patterns take 0.02 s at most, quadratic ones 20 s and more."""
 
-LONGEST = {("dataset_doctor.formats._personal", "[A-Za-z0-9][\\w.+-]{0,63}@"): 394}
+LONGEST = {("dataset_doctor.formats.personal", "[A-Za-z0-9][\\w.+-]{0,63}@"): 394}
 """The most characters that reach a pattern, where the code bounds them: by module and how the pattern begins."""
 
 Pattern = tuple[str, str | bytes, int, str]

@@ -195,7 +195,7 @@ DOORS = {
     "files/staging.py": "what is written, and locks",
     "files/reading.py": "the door",
     "files/output.py": "copies what the door opened",
-    "formats/_coco_files.py": "reads what the door opened",
+    "formats/coco/files.py": "reads what the door opened",
     "report/__init__.py": "reads what the door opened",
     "demo/__init__.py": "reads what the door opened",
     "scan/_worker.py": "pipes of its own",

@@ -7,26 +7,28 @@ import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from dataset_doctor.dataset import Dataset, FormatName, Given, Place, Problem, Shapes
 from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, did_you_mean, operand
 from dataset_doctor.files.images import read_picture, unalterable
 from dataset_doctor.files.names import suffix
-from dataset_doctor.files.output import Materialize, Stage, check_place
+from dataset_doctor.files.output import check_place
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.files.reading import Unreadable, decode, read_regular
 from dataset_doctor.files.tree import Tree, join_trees, walk
 from dataset_doctor.findings import plural
-from dataset_doctor.formats import _coco_shapes, _yolo_shapes, coco, folder, voc, yolo
-from dataset_doctor.formats._capabilities import LeftOut, left_out, losses, unwritable
-from dataset_doctor.formats._elsewhere import with_elsewhere
-from dataset_doctor.formats._fingerprint import fingerprint
-from dataset_doctor.formats._outlines import read_outlines
-from dataset_doctor.formats._targets import canonical_names as flat_names_of
-from dataset_doctor.formats._writing import Written, disk_bytes, write
-from dataset_doctor.formats.format import Candidate
+from dataset_doctor.formats.coco import COCO
+from dataset_doctor.formats.elsewhere import with_elsewhere
+from dataset_doctor.formats.fingerprint import fingerprint
+from dataset_doctor.formats.folder import FOLDER
+from dataset_doctor.formats.format import Candidate, Format
+from dataset_doctor.formats.layout import canonical_names as flat_names_of
+from dataset_doctor.formats.losses import LeftOut, left_out, losses, unwritable
 from dataset_doctor.formats.manifest import stated, with_stated
+from dataset_doctor.formats.outlines import read_outlines
+from dataset_doctor.formats.voc import VOC
+from dataset_doctor.formats.writing import Written, disk_bytes, write
+from dataset_doctor.formats.yolo import YOLO
 
 __all__ = [
     "FORMATS",
@@ -51,31 +53,8 @@ __all__ = [
 ]
 
 
-class Format(Protocol):
-    """What a format module offers. A module is enough; there is no class to inherit."""
-
-    def detect(self, tree: Tree, only: str | None = None) -> list[Candidate]:
-        """Name the datasets of this format in the tree, cheaply; `only` is a file that the user pointed at."""
-
-    def claims(self, tree: Tree, candidate: Candidate) -> frozenset[str]:
-        """Name the image files that the candidate describes."""
-
-    def read(self, tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = None, progress: Progress = silent) -> Dataset:
-        """Read the candidate; never raises for what is wrong with the data."""
-
-    def write(self, dataset: Dataset, stage: Stage, *, materialize: Materialize = "copy", progress: Progress = silent) -> list[str]:
-        """Write a dataset of any format that this one can hold; give the path of each image row relative to the new root.
-
-        Label, list and configuration files go through `Stage.write`, images through `Stage.place`. A path is given whether or not there
-        was a file to bring; the first, where an image is in several splits and has a file in each; with "list" that of the source. No
-        row is dropped here: `formats.write` has refused before what the format cannot hold, and reads back afterwards.
-        """
-
-
-FORMATS: dict[FormatName, Format] = {"coco": coco, "voc": voc, "yolo": yolo, "folder": folder}
-
-SHAPES: dict[FormatName, Callable[[Dataset, Progress], Callable[[], Shapes]]] = {"coco": _coco_shapes.shapes, "yolo": _yolo_shapes.shapes}
-"""The formats whose records give polygons, masks or keypoints that a second reading can measure."""
+FORMATS: dict[FormatName, Format] = {format.name: format for format in (COCO, VOC, YOLO, FOLDER)}
+"""The formats, by name; where one dataset is labelled in several, the first of two that describe as many images is read."""
 
 DATASETS_NAMED = 60
 """Commands to choose from that are listed, of datasets under one folder."""
@@ -133,7 +112,7 @@ def read_shapes(dataset: Dataset, progress: Progress = silent) -> Shapes | None:
 
 def begin_shapes(dataset: Dataset, progress: Progress = silent) -> Callable[[], Shapes | None]:
     """Begin what `read_shapes` does, on other processes where the labels are large; call the result for the shapes."""
-    begin = SHAPES.get(dataset.format)
+    begin = FORMATS[dataset.format].shapes
     return begin(dataset, progress) if begin and dataset.n_annotations else lambda: None
 
 

@@ -23,7 +23,7 @@ from dataset_doctor.dataset import Dataset, Place, Problem
 from dataset_doctor.files.reading import Unreadable
 from dataset_doctor.files.tree import Tree
 from dataset_doctor.findings import plural
-from dataset_doctor.formats._coco_cut import encoded
+from dataset_doctor.formats.coco.cut import encoded
 
 NAME = "dataset-doctor.json"
 SCHEMA = "dataset-doctor/manifest"

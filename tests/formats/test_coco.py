@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from dataset_doctor.dataset import NO_ID, UNKNOWN_SIZE, Dataset, Flag, Geometry, LabelState
 from dataset_doctor.files.tree import Tree, join_trees, walk
-from dataset_doctor.formats import coco
+from dataset_doctor.formats.coco import COCO
 from dataset_doctor.formats.format import Candidate
 
 
@@ -72,8 +72,8 @@ def read(root: Path, classes: tuple[str, ...] | None = None, images: str | None 
     tree = walk(root)
     if images is not None:
         tree = join_trees(tree, walk((root / images).resolve(), images), images)
-    (candidate,) = coco.detect(tree)
-    return about_labels(coco.read(tree, candidate, classes=classes))
+    (candidate,) = COCO.detect(tree)
+    return about_labels(COCO.read(tree, candidate, classes=classes))
 
 
 def about_labels(dataset: Dataset) -> Dataset:
@@ -85,7 +85,7 @@ def about_labels(dataset: Dataset) -> Dataset:
 def read_text(root: Path, content: bytes | str) -> Dataset:
     """Read one label file, whatever it holds."""
     put(root, {"labels.json": content})
-    return about_labels(coco.read(walk(root), Candidate("coco", "coco", "", ("labels.json",), ())))
+    return about_labels(COCO.read(walk(root), Candidate("coco", "coco", "", ("labels.json",), ())))
 
 
 def read_object(root: Path, **parts: Any) -> Dataset:
@@ -243,7 +243,7 @@ def test_link_out_of_the_dataset_is_not_read_as_label_file(tmp_path: Path) -> No
     put(tmp_path, {"secret.json": coco_json(), "root/a.jpg": None})
     (tmp_path / "root" / "all.json").symlink_to(tmp_path / "secret.json")
 
-    assert coco.detect(walk(tmp_path / "root")) == []
+    assert COCO.detect(walk(tmp_path / "root")) == []
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_link_out_of_the_dataset_is_not_read_as_label_file(tmp_path: Path) -> No
 )
 def test_look_alikes_are_not_taken_for_coco(tmp_path: Path, content: Any) -> None:
     """JSON of other tools is no COCO dataset."""
-    assert coco.detect(walk(put(tmp_path, {"file.json": content}))) == []
+    assert COCO.detect(walk(put(tmp_path, {"file.json": content}))) == []
 
 
 def test_other_files_are_named_in_the_evidence(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_other_files_are_named_in_the_evidence(tmp_path: Path) -> None:
         | {"results.json": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]},
     )
 
-    (candidate,) = coco.detect(walk(tmp_path))
+    (candidate,) = COCO.detect(walk(tmp_path))
 
     assert candidate.labels == ("annotations/instances_val2017.json",)
     evidence = "\n".join(candidate.evidence)
@@ -297,7 +297,7 @@ def test_shards_are_one_dataset_and_unrelated_files_are_several(tmp_path: Path) 
     shards = read(tmp_path / "shards")
 
     assert (shards.n_images, shards.n_annotations, shards.splits) == (2, 2, ("all",))
-    assert [candidate.root for candidate in coco.detect(walk(tmp_path / "several"))] == ["one", "two"]
+    assert [candidate.root for candidate in COCO.detect(walk(tmp_path / "several"))] == ["one", "two"]
 
 
 def test_image_in_two_splits_is_one_row_in_both(tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ def test_claims_names_the_images_that_are_there(tmp_path: Path) -> None:
     put(tmp_path, {"train/_annotations.coco.json": coco_json([image(), image(2, "b.jpg")]), "train/a.jpg": None, "c.jpg": None})
     tree = walk(tmp_path)
 
-    assert coco.claims(tree, coco.detect(tree)[0]) == {"train/a.jpg"}
+    assert COCO.claims(tree, COCO.detect(tree)[0]) == {"train/a.jpg"}
 
 
 # Records ------------------------------------------------------------------------------------------------------------
@@ -696,7 +696,7 @@ def test_crafted_file_takes_no_longer_than_its_size_allows(tmp_path: Path, patte
     """A megabyte of anything is read in seconds, without an exception."""
     started = time.perf_counter()
     dataset = read_text(tmp_path, HEAD + pattern * (1_000_000 // len(pattern)))
-    coco.detect(walk(tmp_path))
+    COCO.detect(walk(tmp_path))
 
     assert dataset.problems and dataset.n_images <= 1
     assert time.perf_counter() - started < 15
@@ -722,8 +722,8 @@ def test_pipe_and_vanished_file_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "all.json")
     tree = Tree(tmp_path, ("all.json", "gone.json"), frozenset(), ())
 
-    assert coco.detect(tree) == []
-    assert kinds(coco.read(tree, Candidate("coco", "coco", "", ("all.json", "gone.json"), ()))) == ["label-unreadable"] * 2
+    assert COCO.detect(tree) == []
+    assert kinds(COCO.read(tree, Candidate("coco", "coco", "", ("all.json", "gone.json"), ()))) == ["label-unreadable"] * 2
 
 
 RECORDS = [
@@ -766,7 +766,7 @@ def test_no_damage_anywhere_raises(tmp_path: Path, start: int, length: int, new:
     dataset = read_text(tmp_path, content[:start] + new + content[start + length :])
 
     assert dataset.format == "coco"
-    coco.detect(walk(tmp_path))
+    COCO.detect(walk(tmp_path))
 
 
 # Real data and an oracle --------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dataset_doctor.formats._elsewhere import digest
+from dataset_doctor.formats.elsewhere import digest
 from tests.command import run
 
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataset_doctor.dataset import Flaw, Shapes
-from dataset_doctor.formats import _coco_shapes, read, read_shapes
-from dataset_doctor.formats._polygon_text import polygon_numbers
+from dataset_doctor.formats import read, read_shapes
+from dataset_doctor.formats.coco.polygons import polygon_numbers
 from dataset_doctor.masks import Runs, measure, unpack
 
 
@@ -79,8 +79,8 @@ def test_processes_share_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Several processes give the same as one."""
     records = [{"segmentation": [[1, 1, 5 + n % 3, 1, 5, 4]]} for n in range(3000)]
     alone = shapes_of(tmp_path, *records)
-    monkeypatch.setattr("dataset_doctor.formats._jsonarrays.PIECE", 20_000)
-    monkeypatch.setattr(_coco_shapes, "_processes", lambda path: 2)
+    monkeypatch.setattr("dataset_doctor.formats.coco.arrays.PIECE", 20_000)
+    monkeypatch.setattr("dataset_doctor.formats.coco.shapes._processes", lambda path: 2)
 
     assert same(alone, shapes_of(tmp_path, *records))
 

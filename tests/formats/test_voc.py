@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from dataset_doctor.dataset import UNKNOWN_SIZE, Dataset, Flag, Geometry, LabelState
 from dataset_doctor.files.tree import Tree, join_trees, walk
-from dataset_doctor.formats import _voc_plain, _voc_xml, voc
+from dataset_doctor.formats.voc import VOC, plain
+from dataset_doctor.formats.voc import xml as voc_xml
 
 
 def png(width: int = 100, height: int = 80) -> bytes:
@@ -54,8 +55,8 @@ def make(root: Path, files: dict[str, str | bytes]) -> Tree:
 
 def read(tree: Tree, **options: tuple[str, ...]) -> Dataset:
     """Read the one VOC dataset of a tree."""
-    (candidate,) = voc.detect(tree)
-    return voc.read(tree, candidate, **options)
+    (candidate,) = VOC.detect(tree)
+    return VOC.read(tree, candidate, **options)
 
 
 def one(root: Path, text: str | bytes) -> Dataset:
@@ -102,13 +103,13 @@ def split_of(dataset: Dataset) -> dict[str, str]:
 def test_each_layout_pairs_labels_with_images(tmp_path: Path, files: tuple[str, str], images: list[str]) -> None:
     """Wherever tools put the images, an XML file finds its own, and the candidate claims it."""
     tree = make(tmp_path, {files[0]: xml(thing()), files[1]: ""})
-    (candidate,) = voc.detect(tree)
-    dataset = voc.read(tree, candidate)
+    (candidate,) = VOC.detect(tree)
+    dataset = VOC.read(tree, candidate)
 
     assert list(dataset.images.file_name) == images
     assert dataset.images.has_file.all()
     assert dataset.images.file_width.tolist() == [100]
-    assert voc.claims(tree, candidate) == set(images)
+    assert VOC.claims(tree, candidate) == set(images)
     assert dataset.problems == ()
 
 
@@ -227,7 +228,7 @@ def test_a_missing_image_still_counts(tmp_path: Path) -> None:
 )
 def test_other_xml_is_not_voc(tmp_path: Path, text: str) -> None:
     """XML of other kinds is no VOC dataset."""
-    assert voc.detect(make(tmp_path, {"a.xml": text, "a.jpg": ""})) == []
+    assert VOC.detect(make(tmp_path, {"a.xml": text, "a.jpg": ""})) == []
 
 
 def test_other_xml_beside_a_dataset_is_left_alone(tmp_path: Path) -> None:
@@ -260,29 +261,29 @@ def test_unrelated_datasets_are_several(tmp_path: Path) -> None:
         "cells/JPEGImages/1.jpg": "",
     }
     tree = make(tmp_path / "same", files)
-    candidates = voc.detect(tree)
+    candidates = VOC.detect(tree)
 
     assert [candidate.root for candidate in candidates] == ["cells", "pets"]
-    assert [voc.read(tree, candidate).class_names for candidate in candidates] == [("nucleus",), ("cat",)]
+    assert [VOC.read(tree, candidate).class_names for candidate in candidates] == [("nucleus",), ("cat",)]
     other = {name.replace("cells/Annotations/1", "cells/Annotations/2").replace("cells/JPEGImages/1", "cells/JPEGImages/2"): text
              for name, text in files.items()}  # fmt: skip
-    assert [candidate.root for candidate in voc.detect(make(tmp_path / "other", other))] == [""]
+    assert [candidate.root for candidate in VOC.detect(make(tmp_path / "other", other))] == [""]
 
 
 def test_two_annotations_of_the_same_images_are_several(tmp_path: Path) -> None:
     """Parallel labels of one set of images are not read as one dataset with every box twice."""
     tree = make(tmp_path, {"gt1/1.xml": xml(thing()), "gt2/1.xml": xml(thing()), "images/1.jpg": ""})
 
-    assert [candidate.root for candidate in voc.detect(tree)] == ["gt1", "gt2"]
+    assert [candidate.root for candidate in VOC.detect(tree)] == ["gt1", "gt2"]
 
 
 def test_a_file_that_the_user_points_at_chooses_its_folder(tmp_path: Path) -> None:
     """Pointing at an XML file reads the dataset of its folder; another kind of file is not VOC."""
     tree = make(tmp_path, {"a/1.xml": xml(thing("cat")), "b/2.xml": xml(thing("dog")), "b/notes.txt": ""})
 
-    (candidate,) = voc.detect(tree, "b/2.xml")
+    (candidate,) = VOC.detect(tree, "b/2.xml")
     assert (candidate.root, candidate.labels) == ("b", ("b/2.xml",))
-    assert voc.detect(tree, "b/notes.txt") == []
+    assert VOC.detect(tree, "b/notes.txt") == []
 
 
 # Objects ------------------------------------------------------------------------------------------------------------
@@ -753,10 +754,10 @@ PIECES = [
 def test_the_fast_way_reads_as_the_full_parser_does(tmp_path: Path, parts: list[str]) -> None:
     """Files proven plain give the rows and problems that expat gives."""
     (tmp_path / "a.xml").write_bytes("".join(parts).encode())
-    fast = _voc_xml.parse_here(str(tmp_path), ["a.xml"])
+    fast = voc_xml.parse_here(str(tmp_path), ["a.xml"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_voc_plain, "HEAD", re.compile("(?!)"))
-        full = _voc_xml.parse_here(str(tmp_path), ["a.xml"])
+        patch.setattr(plain, "HEAD", re.compile("(?!)"))
+        full = voc_xml.parse_here(str(tmp_path), ["a.xml"])
 
     assert same(fast, full)
 
@@ -769,22 +770,22 @@ def many_files(root: Path, n: int) -> list[str]:
     return [f"{number:04d}.xml" for number in range(n)]
 
 
-def same(one: _voc_xml.Records, other: _voc_xml.Records) -> bool:
+def same(one: voc_xml.Records, other: voc_xml.Records) -> bool:
     """Compare all columns."""
-    return all(np.array_equal(getattr(one, column), getattr(other, column)) for column in _voc_xml.Records.__dataclass_fields__)
+    return all(np.array_equal(getattr(one, column), getattr(other, column)) for column in voc_xml.Records.__dataclass_fields__)
 
 
 def test_processes_give_what_one_process_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many files are read by several processes, forked or spawned: same rows, same order, same problems."""
     names = many_files(tmp_path, 1_300)
     told: list[tuple[str, int, int]] = []
-    here = _voc_xml.parse_here(str(tmp_path), names)
+    here = voc_xml.parse_here(str(tmp_path), names)
 
-    assert same(_voc_xml.parse(str(tmp_path), names, progress=lambda *now: told.append(now)), here)
+    assert same(voc_xml.parse(str(tmp_path), names, progress=lambda *now: told.append(now)), here)
     assert told[-1] == ("reading XML", 1_300, 1_300)
-    monkeypatch.setattr(_voc_xml, "FEWEST_FILES_TO_SPAWN", 0)
-    monkeypatch.setattr(_voc_xml.threading, "active_count", lambda: 2)
-    assert same(_voc_xml.parse(str(tmp_path), names), here)
+    monkeypatch.setattr(voc_xml, "FEWEST_FILES_TO_SPAWN", 0)
+    monkeypatch.setattr(voc_xml.threading, "active_count", lambda: 2)
+    assert same(voc_xml.parse(str(tmp_path), names), here)
 
 
 def test_without_further_processes_one_reads_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -795,7 +796,7 @@ def test_without_further_processes_one_reads_all(tmp_path: Path, monkeypatch: py
         raise OSError("no more processes")
 
     monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", refuse)
-    assert same(_voc_xml.parse(str(tmp_path), names), _voc_xml.parse_here(str(tmp_path), names))
+    assert same(voc_xml.parse(str(tmp_path), names), voc_xml.parse_here(str(tmp_path), names))
 
 
 # Real datasets ------------------------------------------------------------------------------------------------------

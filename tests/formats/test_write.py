@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -312,7 +313,7 @@ def test_a_difference_on_reading_back_stops_the_write(tmp_path: Path, dataset: D
         file.write_text(json.dumps(text))
         return names
 
-    monkeypatch.setattr(FORMATS["coco"], "write", careless)
+    monkeypatch.setitem(FORMATS, "coco", dataclasses.replace(FORMATS["coco"], write=careless))
     with pytest.raises(DoctorError, match=r"readers would not see the same as COCO: .* annotations in the split train"):
         write(dataset, tmp_path / "out")
 

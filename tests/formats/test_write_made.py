@@ -295,10 +295,10 @@ def test_coco_numbers_a_pasted_class_as_the_file_it_goes_to(tmp_path: Path) -> N
     plan = make_plan(both, plan.rows, command="rebalance", split=both.splits[column], made=pasted)
     treated = plan.apply(both)
     from dataset_doctor.files.output import staged
-    from dataset_doctor.formats import coco
+    from dataset_doctor.formats.coco import COCO
 
     with staged(tmp_path / "out", dataset.root) as stage:
-        coco.write(treated, stage)
+        COCO.write(treated, stage)
     after = json.loads((tmp_path / "out" / dataset.sources[0]).read_text())
     assert [(record["image_id"], record["category_id"], record["bbox"]) for record in after["annotations"][-2:]] == [
         (19, 3, [1, 2, 29, 38]), (19, 8, [5, 6, 65, 74]),

@@ -333,7 +333,7 @@ def test_a_list_that_lost_something_is_not_put_in_place(
         (stage.root / file).write_text(text.replace(old, new, 1))
         return names
 
-    monkeypatch.setattr(FORMATS["yolo"], "write", careless)
+    monkeypatch.setitem(FORMATS, "yolo", dataclasses.replace(FORMATS["yolo"], write=careless))
     with pytest.raises(DoctorError, match="readers would not see the same"):
         write(treated(dataset, ["b.jpg", "b.jpg", "empty.jpg"]), tmp_path / "out", materialize="list")
     assert not (tmp_path / "out").exists()
@@ -565,7 +565,7 @@ def sized_boxes(draw: st.DrawFn) -> tuple[tuple[int, int], list[list[float]]]:
 @settings(max_examples=60, deadline=None)
 def test_boxes_come_back(tmp_path_factory: pytest.TempPathFactory, drawn: tuple[tuple[int, int], list[list[float]]]) -> None:
     """Any box comes back within 0.01 px on images up to 10,000 px wide, without exponents, and inside the image in single precision."""
-    from dataset_doctor.formats._yolo_render import render
+    from dataset_doctor.formats.yolo.render import render
 
     size, boxes = drawn
     root = tmp_path_factory.mktemp("law")

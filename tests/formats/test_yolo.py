@@ -17,7 +17,7 @@ from PIL import Image
 
 from dataset_doctor.dataset import Dataset, Flag, Geometry, LabelState, Problem
 from dataset_doctor.files.tree import Tree, join_trees, walk
-from dataset_doctor.formats import yolo
+from dataset_doctor.formats.yolo import YOLO
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 IMAGES = (".jpg", ".png")
@@ -39,9 +39,9 @@ def plant(root: Path, files: Mapping[str, str | bytes | None]) -> Path:
 
 
 def read_tree(tree: Tree, only: str | None = None, classes: tuple[str, ...] | None = None) -> Dataset:
-    candidates = yolo.detect(tree, only)
+    candidates = YOLO.detect(tree, only)
     assert len(candidates) == 1, candidates
-    return yolo.read(tree, candidates[0], classes=classes)
+    return YOLO.read(tree, candidates[0], classes=classes)
 
 
 def read(root: Path, files: Mapping[str, str | bytes | None] | None = None, only: str | None = None) -> Dataset:
@@ -180,7 +180,7 @@ def test_images_elsewhere_are_paired_with_the_labels(tmp_path: Path, listed: boo
     assert splits(dataset) == {"train": [f"{prefix}/train/a.jpg"], "val": [f"{prefix}/val/a.jpg"]}
     assert dataset.annotations.corners.tolist() == [[50, 25, 150, 75]]
     assert dataset.images.label_state.tolist() == [LabelState.LABELED, LabelState.BACKGROUND]
-    assert yolo.claims(tree, yolo.detect(tree)[0]) == set(tree.images)
+    assert YOLO.claims(tree, YOLO.detect(tree)[0]) == set(tree.images)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_a_split_that_leads_nowhere_is_a_finding(tmp_path: Path) -> None:
 )
 def test_other_text_is_not_taken_for_labels(tmp_path: Path, files: dict[str, str | bytes | None]) -> None:
     """Text files without an image partner or without rows of numbers are no dataset."""
-    assert yolo.detect(walk(plant(tmp_path, files))) == []
+    assert YOLO.detect(walk(plant(tmp_path, files))) == []
 
 
 def test_unrelated_configurations_are_several_datasets(tmp_path: Path) -> None:
@@ -256,17 +256,17 @@ def test_unrelated_configurations_are_several_datasets(tmp_path: Path) -> None:
     one = {f"one/{name}": content for name, content in {**Y1, "data.yaml": YAML}.items()}
     two = {f"two/{name}": content for name, content in {**Y1, "data.yaml": YAML}.items()}
     tree = walk(plant(tmp_path, {**one, **two}))
-    candidates = yolo.detect(tree)
+    candidates = YOLO.detect(tree)
 
     assert [c.root for c in candidates] == ["one", "two"]
-    assert yolo.claims(tree, candidates[0]) == {"one/images/train/a.jpg", "one/images/val/b.jpg"}
-    dataset = yolo.read(tree, candidates[1])
+    assert YOLO.claims(tree, candidates[0]) == {"one/images/train/a.jpg", "one/images/val/b.jpg"}
+    dataset = YOLO.read(tree, candidates[1])
     assert splits(dataset)["train"] == ["two/images/train/a.jpg"]
 
 
 def test_a_configuration_at_the_root_rules(tmp_path: Path) -> None:
     """With a data.yaml at the root, those below are part of the same dataset."""
-    candidates = yolo.detect(walk(plant(tmp_path, {**Y1, "data.yaml": YAML, "old/data.yaml": YAML})))
+    candidates = YOLO.detect(walk(plant(tmp_path, {**Y1, "data.yaml": YAML, "old/data.yaml": YAML})))
 
     assert [(c.root, c.labels) for c in candidates] == [("", ("data.yaml",))]
 
@@ -786,9 +786,9 @@ def test_random_edits_of_configurations_never_raise(edits: list[tuple[str, int, 
     tree = walk(plant(tmp_path_factory.mktemp("set"), {"labels/train/a.txt": BOX, "labels/val/b.txt": BOX, **texts}))
 
     for only in (None, "data.yaml", "train.txt", "obj.data"):
-        for candidate in yolo.detect(tree, only):
-            assert yolo.claims(tree, candidate) <= set(tree.images)
-            assert yolo.read(tree, candidate).n_images <= 3
+        for candidate in YOLO.detect(tree, only):
+            assert YOLO.claims(tree, candidate) <= set(tree.images)
+            assert YOLO.read(tree, candidate).n_images <= 3
 
 
 def test_repeated_folders_and_long_lists_of_missing_files_stay_cheap(tmp_path: Path) -> None:

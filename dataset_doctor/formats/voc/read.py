@@ -34,7 +34,8 @@ from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.files.sizes import measure
 from dataset_doctor.files.tree import Tree
 from dataset_doctor.findings import plural
-from dataset_doctor.formats._voc_layout import (
+from dataset_doctor.formats.format import Candidate
+from dataset_doctor.formats.voc.layout import (
     ImagePlaces,
     Pairs,
     base_folder,
@@ -44,11 +45,9 @@ from dataset_doctor.formats._voc_layout import (
     relative_stem,
     unit_root,
 )
-from dataset_doctor.formats._voc_lists import Splits, folder_splits, listed_splits, presence_of_classes, read_lines, split_matrix
-from dataset_doctor.formats._voc_plain import Origin
-from dataset_doctor.formats._voc_write import write as write
-from dataset_doctor.formats._voc_xml import FileState, Records, parse, parse_here
-from dataset_doctor.formats.format import Candidate
+from dataset_doctor.formats.voc.lists import Splits, folder_splits, listed_splits, presence_of_classes, read_lines, split_matrix
+from dataset_doctor.formats.voc.plain import Origin
+from dataset_doctor.formats.voc.xml import FileState, Records, parse, parse_here
 
 FILES_TO_SNIFF = 16
 

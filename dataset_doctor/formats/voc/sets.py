@@ -16,9 +16,9 @@ from dataset_doctor.files.output import Stage
 from dataset_doctor.files.reading import Unreadable, decode
 from dataset_doctor.files.splits import canonical_split
 from dataset_doctor.files.tree import Tree, reopened
-from dataset_doctor.formats._targets import changed, split_folders
-from dataset_doctor.formats._voc_layout import relative_stem
-from dataset_doctor.formats._voc_lists import MAX_LIST_BYTES, ids_of, image_of_line, presence_of_classes
+from dataset_doctor.formats.layout import changed, split_folders
+from dataset_doctor.formats.voc.layout import relative_stem
+from dataset_doctor.formats.voc.lists import MAX_LIST_BYTES, ids_of, image_of_line, presence_of_classes
 
 DERIVED = ("train", "val")
 """The splits that `trainval` unites."""

@@ -10,7 +10,7 @@ import numpy as np
 from dataset_doctor.dataset import Dataset, Geometry, Shapes, no_shapes
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.files.tree import reopened
-from dataset_doctor.formats._yolo_rows import read_rows
+from dataset_doctor.formats.yolo.rows import read_rows
 
 MOST_LINES = 1 << 24
 """Lines of a file have numbers below this."""

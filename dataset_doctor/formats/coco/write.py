@@ -26,11 +26,11 @@ from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.files.reading import Unreadable
 from dataset_doctor.files.splits import canonical_split
 from dataset_doctor.files.tree import Tree, reopened
-from dataset_doctor.formats._coco_cut import BLOCK, Cut, cut, edited, encoded, member, members_of, renumbered, runs
-from dataset_doctor.formats._coco_files import spellings
-from dataset_doctor.formats._coco_records import category_name, id_column, name_from_url
-from dataset_doctor.formats._coco_render import made_changes, rendered
-from dataset_doctor.formats._targets import canonical_names, keeps_layout, split_folders
+from dataset_doctor.formats.coco.cut import BLOCK, Cut, cut, edited, encoded, member, members_of, renumbered, runs
+from dataset_doctor.formats.coco.files import spellings
+from dataset_doctor.formats.coco.records import category_name, id_column, name_from_url
+from dataset_doctor.formats.coco.render import made_changes, rendered
+from dataset_doctor.formats.layout import canonical_names, keeps_layout, split_folders
 
 
 def write(dataset: Dataset, stage: Stage, *, materialize: Materialize = "copy", progress: Progress = silent) -> list[str]:

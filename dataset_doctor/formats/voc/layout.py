@@ -17,7 +17,7 @@ from dataset_doctor.dataset import Place, Problem
 from dataset_doctor.files.names import IMAGE_SUFFIXES, suffix
 from dataset_doctor.files.splits import is_split_name
 from dataset_doctor.files.tree import Tree
-from dataset_doctor.formats._voc_xml import Records
+from dataset_doctor.formats.voc.xml import Records
 
 ANNOTATION_FOLDERS = frozenset({"annotations", "annotation", "labels", "label", "xmls", "xml", "annots"})
 IMAGE_FOLDERS = frozenset({"images", "image", "jpegimages", "data", "imgs", "img"})
@@ -50,15 +50,18 @@ def unit_root(base: str) -> str:
 
 
 def relative_stem(xml: str) -> str:
+    """Name an annotation without its folder of annotations and its suffix."""
     base = base_folder(xml)
     return xml[len(base) + 1 if base else 0 : -len(".xml")]
 
 
 def is_annotation_folder(folder: str) -> bool:
+    """Tell whether a folder has one of the usual names of folders of annotations."""
     return posixpath.basename(folder).lower() in ANNOTATION_FOLDERS
 
 
 def is_under(name: str, folder: str) -> bool:
+    """Tell whether a file or folder lies in a folder, or is it."""
     return not folder or name == folder or name.startswith(folder + "/")
 
 

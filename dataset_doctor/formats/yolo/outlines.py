@@ -9,7 +9,7 @@ from dataset_doctor.dataset import Dataset, Geometry
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.files.reading import Unreadable
 from dataset_doctor.files.tree import reopened
-from dataset_doctor.formats._yolo_rows import plain_lines
+from dataset_doctor.formats.yolo.rows import plain_lines
 from dataset_doctor.outlines import Outlines, no_outlines
 
 LOOKED_AT = 2000

@@ -10,7 +10,7 @@ import msgspec
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.files.reading import Unreadable
 from dataset_doctor.files.tree import reopened
-from dataset_doctor.formats._yolo_render import keypoints_of, task_of_target
+from dataset_doctor.formats.yolo.render import keypoints_of, task_of_target
 
 _MAX_BYTES = 4 << 30
 _SIDES = {"left": "right", "right": "left", "l": "r", "r": "l"}

@@ -234,6 +234,7 @@ class Judge:
         self.categories: list[tuple[Id | None, Class]] = []
 
     def problem(self, kind: ProblemKind, pointer: str, text: str, annotation_id: Id | None = None) -> None:
+        """Note what is wrong with a record, up to a number of places a kind."""
         self.counted[kind] += 1
         if self.counted[kind] <= MAX_PROBLEMS_PER_KIND:
             self.problems.append(Problem(kind, Place(file=self.file, pointer=pointer, annotation_id=annotation_id), text))
@@ -273,6 +274,7 @@ class Judge:
         )
 
     def annotation(self, index: int, record: Any) -> tuple[int, Id, Id, Id, Sequence[float], float, int, int] | None:
+        """Give the row of a record of `annotations`; None where it gives none, which is a problem."""
         at = f"/annotations/{index}"
         if not isinstance(record, dict):
             self.problem("record-unreadable", at, f"not an object but {shown(record)}")
@@ -322,6 +324,7 @@ class Judge:
         return (math.nan,) * 4, False
 
     def crowd(self, record: dict[str, Any], at: str) -> int:
+        """Give the flag of `iscrowd`."""
         if "iscrowd" not in record:
             return Flag.NO_CROWD_KEY
         value = record["iscrowd"]
@@ -348,6 +351,7 @@ class Judge:
         )
 
     def image(self, index: int, record: Any) -> tuple[int, Id, str, int, int, bool] | None:
+        """Give the row of a record of `images`; None where it gives none, which is a problem."""
         at = f"/images/{index}"
         if not isinstance(record, dict):
             self.problem("record-unreadable", at, f"not an object but {shown(record)}")

@@ -20,12 +20,12 @@ from dataset_doctor.files.images import made_bytes
 from dataset_doctor.files.output import Materialize, NameTaken, Stage, check_place, staged
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import plural
-from dataset_doctor.formats._capabilities import TITLES, fitted, losses, unwritable
-from dataset_doctor.formats._elsewhere import digest, label_beside
-from dataset_doctor.formats._fingerprint import fingerprint
-from dataset_doctor.formats._targets import keeps_layout
-from dataset_doctor.formats._yolo_splits import listed_images
+from dataset_doctor.formats.elsewhere import digest, label_beside
+from dataset_doctor.formats.fingerprint import fingerprint
+from dataset_doctor.formats.layout import keeps_layout
+from dataset_doctor.formats.losses import TITLES, fitted, losses, unwritable
 from dataset_doctor.formats.manifest import NAME, manifest
+from dataset_doctor.formats.yolo.splits import listed_images
 
 MODES: tuple[Materialize, ...] = ("copy", "symlink", "hardlink", "list")
 

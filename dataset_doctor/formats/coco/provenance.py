@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from dataset_doctor.dataset import Place, Problem
-from dataset_doctor.formats._personal import personal_data
+from dataset_doctor.formats.personal import personal_data
 
 WHOLE_BYTES = 8 << 20
 """Files up to this size are looked at whole; of larger ones, the first and last 256 KiB."""

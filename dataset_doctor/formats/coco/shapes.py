@@ -24,10 +24,10 @@ from dataset_doctor.files.processes import may_fork, processors
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.files.reading import Unreadable
 from dataset_doctor.files.tree import Tree, reopened
-from dataset_doctor.formats._coco_files import text_of
-from dataset_doctor.formats._coco_records import as_number
-from dataset_doctor.formats._jsonarrays import Piece, Records, Restart, read_arrays
-from dataset_doctor.formats._polygon_text import polygon_numbers
+from dataset_doctor.formats.coco.arrays import Piece, Records, Restart, read_arrays
+from dataset_doctor.formats.coco.files import text_of
+from dataset_doctor.formats.coco.polygons import polygon_numbers
+from dataset_doctor.formats.coco.records import as_number
 from dataset_doctor.geometry import crossing
 from dataset_doctor.masks import Runs, measure, unpack
 

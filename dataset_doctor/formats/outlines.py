@@ -19,7 +19,7 @@ def read_outlines(dataset: Dataset, progress: Progress = silent) -> Outlines:
         progress: Called with what is done, how much and how much in all.
     """
     # The readers fill in the record above, so they are found only when one is needed.
-    from dataset_doctor.formats import _coco_outlines, _yolo_outlines
+    from dataset_doctor.formats import FORMATS
 
     if dataset.made is not None:
         is_made = dataset.made.outline >= 0
@@ -29,5 +29,5 @@ def read_outlines(dataset: Dataset, progress: Progress = silent) -> Outlines:
         row[in_order[~is_made[in_order]]] = np.arange(len(files))
         row[is_made] = len(files) + dataset.made.outline[is_made]
         return take_outlines(join_outlines([files, dataset.made.outlines]), row)
-    reader = {"coco": _coco_outlines.outlines, "yolo": _yolo_outlines.outlines}.get(dataset.format)
+    reader = FORMATS[dataset.format].outlines
     return reader(dataset, progress) if reader and dataset.n_annotations else no_outlines(dataset.n_annotations)

@@ -39,9 +39,10 @@ from dataset_doctor.files.reading import Unreadable
 from dataset_doctor.files.splits import canonical_split
 from dataset_doctor.files.tree import Tree
 from dataset_doctor.findings import plural
-from dataset_doctor.formats._coco_files import Sniffed, belong_together, choose, sniff, spellings, text_of
-from dataset_doctor.formats._coco_provenance import provenance
-from dataset_doctor.formats._coco_records import (
+from dataset_doctor.formats.coco.arrays import Damage, Piece, Records, Restart, Strict, read_arrays
+from dataset_doctor.formats.coco.files import Sniffed, belong_together, choose, sniff, spellings, text_of
+from dataset_doctor.formats.coco.provenance import provenance
+from dataset_doctor.formats.coco.records import (
     AnnotationColumns,
     Id,
     ImageColumns,
@@ -51,12 +52,8 @@ from dataset_doctor.formats._coco_records import (
     strict_annotations,
     strict_images,
 )
-from dataset_doctor.formats._coco_write import write
-from dataset_doctor.formats._jsonarrays import Damage, Piece, Records, Restart, Strict, read_arrays
 from dataset_doctor.formats.format import Candidate
 from dataset_doctor.formats.manifest import Stated, stated
-
-__all__ = ["claims", "detect", "read", "write"]
 
 MARKS = {
     "images": frozenset({"file_name", "coco_url", "height", "width"}),

@@ -15,7 +15,7 @@ from dataset_doctor.files.names import IMAGE_SUFFIXES, suffix
 from dataset_doctor.files.reading import Unreadable, decode
 from dataset_doctor.files.splits import canonical_split, is_split_name
 from dataset_doctor.files.tree import Tree
-from dataset_doctor.formats._voc_layout import IMAGE_FOLDERS, is_under, relative_stem
+from dataset_doctor.formats.voc.layout import IMAGE_FOLDERS, is_under, relative_stem
 
 MAX_LIST_BYTES = 16 << 20
 

@@ -24,11 +24,11 @@ from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.files.reading import Unreadable
 from dataset_doctor.files.tree import reopened
 from dataset_doctor.findings import plural
-from dataset_doctor.formats._targets import canonical_names, changed, keeps_layout, kept_names, split_folders, treated
-from dataset_doctor.formats._yolo_render import render
-from dataset_doctor.formats._yolo_rows import plain_lines, read_rows
-from dataset_doctor.formats._yolo_shapes import MOST_LINES
-from dataset_doctor.formats._yolo_splits import configure, configure_lists
+from dataset_doctor.formats.layout import canonical_names, changed, keeps_layout, kept_names, split_folders, treated
+from dataset_doctor.formats.yolo.render import render
+from dataset_doctor.formats.yolo.rows import plain_lines, read_rows
+from dataset_doctor.formats.yolo.shapes import MOST_LINES
+from dataset_doctor.formats.yolo.splits import configure, configure_lists
 
 
 def write(dataset: Dataset, stage: Stage, *, materialize: Materialize = "copy", progress: Progress = silent) -> list[str]:

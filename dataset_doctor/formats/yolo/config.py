@@ -17,7 +17,7 @@ from dataset_doctor.files.names import IMAGE_SUFFIXES, suffix
 from dataset_doctor.files.reading import Unreadable, decode
 from dataset_doctor.files.splits import is_split_name
 from dataset_doctor.files.tree import Tree
-from dataset_doctor.formats._personal import personal_data
+from dataset_doctor.formats.personal import personal_data
 
 Task: TypeAlias = Literal["detect", "segment", "pose", "obb"]
 
@@ -140,6 +140,7 @@ class Config:
     problems: list[Problem] = field(default_factory=list)
 
     def report(self, kind: ProblemKind, text: str, line: int | None = None) -> None:
+        """Note what is wrong with the configuration."""
         self.problems.append(Problem(kind, Place(file=self.file, line=line), text))
 
 

@@ -13,11 +13,11 @@ from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.files.reading import Unreadable
 from dataset_doctor.files.tree import Tree, reopened
 from dataset_doctor.findings import plural
-from dataset_doctor.formats._coco_shapes import shapes as coco_shapes
-from dataset_doctor.formats._coco_write import copied_files
-from dataset_doctor.formats._targets import treated
-from dataset_doctor.formats._voc_write import is_thin
-from dataset_doctor.formats._yolo_shapes import shapes as yolo_shapes
+from dataset_doctor.formats.coco.shapes import shapes as coco_shapes
+from dataset_doctor.formats.coco.write import copied_files
+from dataset_doctor.formats.layout import treated
+from dataset_doctor.formats.voc.write import is_thin
+from dataset_doctor.formats.yolo.shapes import shapes as yolo_shapes
 
 TITLES: dict[FormatName, str] = {"coco": "COCO", "voc": "Pascal VOC", "yolo": "YOLO", "folder": "Image folders"}
 OUTSIDE_PX = 1.0

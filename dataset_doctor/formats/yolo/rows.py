@@ -12,7 +12,7 @@ from dataset_doctor.dataset import Flaw, Geometry, LabelState, Place, Problem, P
 from dataset_doctor.files.progress import Progress
 from dataset_doctor.files.reading import Unreadable, decode
 from dataset_doctor.files.tree import Tree
-from dataset_doctor.formats._yolo_config import Config, Task, printable
+from dataset_doctor.formats.yolo.config import Config, Task, printable
 from dataset_doctor.geometry import crossing
 
 CHUNK_BYTES = 32 << 20

@@ -22,11 +22,11 @@ from dataset_doctor.files.output import Stage
 from dataset_doctor.files.reading import MAX_TEXT_BYTES, Unreadable, decode, read_regular
 from dataset_doctor.files.splits import canonical_split
 from dataset_doctor.files.tree import Tree, reopened
-from dataset_doctor.formats._targets import changed, split_folders
-from dataset_doctor.formats._yolo_config import MAX_CONFIG_BYTES, BadConfig, Config, load_config, names_images, own_entries, parse_yaml
-from dataset_doctor.formats._yolo_keypoints import keypoint_lines
-from dataset_doctor.formats._yolo_layout import resolve
-from dataset_doctor.formats._yolo_yaml import as_block, edited, listed, quoted
+from dataset_doctor.formats.layout import changed, split_folders
+from dataset_doctor.formats.yolo.config import MAX_CONFIG_BYTES, BadConfig, Config, load_config, names_images, own_entries, parse_yaml
+from dataset_doctor.formats.yolo.data_yaml import as_block, edited, listed, quoted
+from dataset_doctor.formats.yolo.keypoints import keypoint_lines
+from dataset_doctor.formats.yolo.layout import resolve
 
 TRAINER_KEYS = ("train", "val", "validation", "test", "minival")
 """The keys of a `data.yaml` under which Ultralytics looks for images."""

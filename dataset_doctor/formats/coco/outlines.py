@@ -16,9 +16,9 @@ from dataset_doctor.errors import DoctorError
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.files.reading import Unreadable
 from dataset_doctor.files.tree import reopened
-from dataset_doctor.formats._coco_cut import BLOCK, cut
-from dataset_doctor.formats._coco_records import as_number
-from dataset_doctor.formats._polygon_text import polygon_numbers
+from dataset_doctor.formats.coco.cut import BLOCK, cut
+from dataset_doctor.formats.coco.polygons import polygon_numbers
+from dataset_doctor.formats.coco.records import as_number
 from dataset_doctor.outlines import Outlines
 
 _NULL = msgspec.Raw(b"null")

@@ -27,10 +27,10 @@ from dataset_doctor.files.output import Materialize, Stage
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.files.reading import Unreadable
 from dataset_doctor.files.tree import reopened
-from dataset_doctor.formats._targets import canonical_names, changed, keeps_layout, kept_names, treated
-from dataset_doctor.formats._voc_cut import cut_xml, with_objects
-from dataset_doctor.formats._voc_sets import copy_lists, write_lists
-from dataset_doctor.formats._voc_xml import MAX_XML_BYTES, FileState, parse
+from dataset_doctor.formats.layout import canonical_names, changed, keeps_layout, kept_names, treated
+from dataset_doctor.formats.voc.cut import cut_xml, with_objects
+from dataset_doctor.formats.voc.sets import copy_lists, write_lists
+from dataset_doctor.formats.voc.xml import MAX_XML_BYTES, FileState, parse
 from dataset_doctor.geometry import Boxes
 
 HOME = "VOCdevkit/VOC2007"

@@ -36,7 +36,9 @@ from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.files.sizes import begin
 from dataset_doctor.files.splits import is_split_name
 from dataset_doctor.files.tree import Tree
-from dataset_doctor.formats._yolo_config import (
+from dataset_doctor.formats.format import Candidate
+from dataset_doctor.formats.manifest import NAME as MANIFEST
+from dataset_doctor.formats.yolo.config import (
     CONFIG_NAMES,
     MAX_CLASSES,
     Config,
@@ -46,7 +48,7 @@ from dataset_doctor.formats._yolo_config import (
     read_name_file,
     read_notes,
 )
-from dataset_doctor.formats._yolo_layout import (
+from dataset_doctor.formats.yolo.layout import (
     LABEL_FOLDERS,
     PREDICTIONS,
     Scope,
@@ -56,10 +58,7 @@ from dataset_doctor.formats._yolo_layout import (
     resolve,
     split_lists,
 )
-from dataset_doctor.formats._yolo_rows import check_keypoints, looks_like_rows, read_rows, task_of
-from dataset_doctor.formats._yolo_write import write as write
-from dataset_doctor.formats.format import Candidate
-from dataset_doctor.formats.manifest import NAME as MANIFEST
+from dataset_doctor.formats.yolo.rows import check_keypoints, looks_like_rows, read_rows, task_of
 
 SAMPLED_FILES = 32
 MAX_CONFIGS = 200

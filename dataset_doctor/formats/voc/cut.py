@@ -9,7 +9,7 @@ from collections.abc import Set
 from pyexpat import ExpatError, ParserCreate
 from xml.sax.saxutils import escape
 
-from dataset_doctor.formats._voc_xml import decode_xml
+from dataset_doctor.formats.voc.xml import decode_xml
 
 _TAG = re.compile(rb"""<[^>"']*(?:"[^"]*"[^>"']*|'[^']*'[^>"']*)*>""")
 

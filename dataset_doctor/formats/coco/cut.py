@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.files.tree import Tree
-from dataset_doctor.formats._coco_files import text_of
-from dataset_doctor.formats._jsonarrays import PIECE, Records, Restart, Strict, read_arrays
+from dataset_doctor.formats.coco.arrays import PIECE, Records, Restart, Strict, read_arrays
+from dataset_doctor.formats.coco.files import text_of
 
 ARRAYS = ("images", "annotations", "categories")
 BLOCK = 20_000

@@ -29,9 +29,9 @@ from dataset_doctor.dataset import UNKNOWN_SIZE, Flag, Geometry, ProblemKind
 from dataset_doctor.files.processes import processors
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.files.reading import Unreadable, decode, read_inside
-from dataset_doctor.formats import _voc_plain
-from dataset_doctor.formats._personal import personal_data
-from dataset_doctor.formats._voc_plain import FLAGS, Origin, missing_keys, plain_flags, plain_writer, remembered, writer_of_file
+from dataset_doctor.formats.personal import personal_data
+from dataset_doctor.formats.voc import plain
+from dataset_doctor.formats.voc.plain import FLAGS, Origin, missing_keys, plain_flags, plain_writer, remembered, writer_of_file
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
@@ -308,7 +308,7 @@ class _Reader:
 
     def scan_plain(self, text: str) -> bool:
         """Make the rows of a plain file; False, and nothing done, where it is not plain."""
-        head = _voc_plain.HEAD.match(text)
+        head = plain.HEAD.match(text)
         if head is None or "\ufffe" in text or "\uffff" in text or ("\r" in text and text.count("\r") != text.count("\r\n")):
             return False
         filename, path, source, owner, width, height = head.groups("")
@@ -318,7 +318,7 @@ class _Reader:
         number, names, flags_of = self.number, self.names, self.flags_of
         rows: list[int] = []
         corners: list[float] = []
-        next_object = _voc_plain.OBJECT.match
+        next_object = plain.OBJECT.match
         end = counted = head.end()
         line = 1 + text.count("\n", 0, end)
         position = 0
@@ -335,10 +335,10 @@ class _Reader:
                 rows += (number, names.setdefault(name, len(names)), flags, 0, position, line)
                 position += 1
                 counted, end = start, after_object
-            plain = _voc_plain.TAIL.fullmatch(text, end) and position <= MAX_OBJECTS and math.isfinite(sum(corners))
+            is_plain = plain.TAIL.fullmatch(text, end) and position <= MAX_OBJECTS and math.isfinite(sum(corners))
         except ValueError:
-            plain = None
-        if not plain:
+            is_plain = None
+        if not is_plain:
             for name in list(names)[known:]:
                 del names[name]
             return False

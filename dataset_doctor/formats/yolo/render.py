@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Geometry
 from dataset_doctor.files.progress import Progress, silent
-from dataset_doctor.formats._outlines import read_outlines
-from dataset_doctor.formats._yolo_outlines import keypoint_depth
+from dataset_doctor.formats.outlines import read_outlines
+from dataset_doctor.formats.yolo.outlines import keypoint_depth
 from dataset_doctor.geometry import Boxes
 from dataset_doctor.masks import pixels_of
 from dataset_doctor.outlines import Outlines

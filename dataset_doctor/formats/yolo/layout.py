@@ -18,10 +18,10 @@ from dataset_doctor.files.names import IMAGE_SUFFIXES, LONGEST_PATH, MAX_DEPTH, 
 from dataset_doctor.files.reading import Unreadable, decode
 from dataset_doctor.files.splits import canonical_split, is_split_name
 from dataset_doctor.files.tree import Tree
-from dataset_doctor.formats._personal import personal_data
-from dataset_doctor.formats._yolo_config import Config, names_images, printable
-from dataset_doctor.formats._yolo_rows import looks_like_rows, unopened
 from dataset_doctor.formats.format import Candidate
+from dataset_doctor.formats.personal import personal_data
+from dataset_doctor.formats.yolo.config import Config, names_images, printable
+from dataset_doctor.formats.yolo.rows import looks_like_rows, unopened
 
 LABEL_FOLDERS = frozenset({"labels", "label", "labeltxt"})
 PREDICTIONS = re.compile(r"(?:^|/)(?:runs/|(?:predict|predictions)\d*/labels/)")
