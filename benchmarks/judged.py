@@ -127,11 +127,9 @@ def flagged_pictures(dataset: Dataset, work: Path) -> dict[str, set[tuple[str, .
 
 def flagged_pairs(dataset: Dataset, work: Path) -> dict[str, set[tuple[str, ...]]]:
     """Give the pairs that are said to be of one shot; under split-leakage those beyond doubt that lie in different splits."""
-    from dataset_doctor.scan import scan, thumbnails
-    from dataset_doctor.scan.near import find_duplicates
+    from dataset_doctor.scan import look
 
-    pixels = scan(dataset, cache=work / "cache")
-    found = find_duplicates(dataset, pixels, thumbnails=thumbnails(dataset, pixels, cache=work / "cache"))
+    found = look(dataset, cache=work / "cache")[1]
     names, member = dataset.images.file_name, dataset.images.in_split
     apart = (member[found.near_pairs[:, 0]] != member[found.near_pairs[:, 1]]).any(axis=1)
     leaking = found.near_pairs[found.near_certain & apart]

@@ -248,12 +248,10 @@ def ours(root: Path) -> dict[str, list[str]]:
     """Audit the pictures; give the names of the images under each finding."""
     import dataset_doctor as dd
     from dataset_doctor.checks import select
-    from dataset_doctor.scan import scan, thumbnails
-    from dataset_doctor.scan.near import find_duplicates
+    from dataset_doctor.scan import look
 
     dataset = dd.read(root, format="folder")
-    pixels = scan(dataset, cache=None)
-    duplicates = find_duplicates(dataset, pixels, thumbnails=thumbnails(dataset, pixels, cache=None))
+    pixels, duplicates = look(dataset, cache=None)
     report = dd.audit(dataset, checks=select(["DD4", "DD5"]), locations=None, pixels=pixels, duplicates=duplicates)
     return {finding.name: [str(place.image) for place in finding.locations] for finding in report.findings}
 

@@ -123,8 +123,7 @@ def originals(data: Path, patterns: tuple[str, ...], wanted: int) -> Iterator[Im
 def found(photos: list[Image.Image], change: Change) -> tuple[int, int]:
     """Count the copies that are joined with their original, and the joined pairs of others."""
     from dataset_doctor.formats import read
-    from dataset_doctor.scan import scan, thumbnails
-    from dataset_doctor.scan.near import find_duplicates
+    from dataset_doctor.scan import look
 
     with tempfile.TemporaryDirectory() as folder:
         for split, make in (("train", None), ("test", change)):
@@ -133,8 +132,7 @@ def found(photos: list[Image.Image], change: Change) -> tuple[int, int]:
             for number, photo in enumerate(photos):
                 (make(photo) if make else photo).save(place / f"{number:04d}.png")
         dataset = read(Path(folder), "folder")
-        pixels = scan(dataset, cache=None)
-        same = find_duplicates(dataset, pixels, thumbnails=thumbnails(dataset, pixels, cache=None))
+        same = look(dataset, cache=None)[1]
         number = [int(Path(name).stem) for name in dataset.images.file_name.tolist()]
         pairs = {tuple(sorted((number[a], number[b]))) for a, b in same.near_pairs.tolist()}
         groups: dict[int, list[int]] = {}

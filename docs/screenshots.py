@@ -23,8 +23,7 @@ import dataset_doctor as dd
 from dataset_doctor.formats import read
 from dataset_doctor.report import save
 from dataset_doctor.report.terminal import show
-from dataset_doctor.scan import scan, thumbnails
-from dataset_doctor.scan.near import find_duplicates
+from dataset_doctor.scan import look
 
 ROOT = Path(__file__).resolve().parent.parent
 DATASET = "fixtures/voc-broken"
@@ -35,8 +34,8 @@ COLOURS = 128
 def report() -> dd.Report:
     """Audit what README's first command audits, as the command does."""
     dataset = read(DATASET)
-    seen = scan(dataset)
-    made = dd.audit(dataset, pixels=seen, duplicates=find_duplicates(dataset, seen, thumbnails=thumbnails(dataset, seen)))
+    pixels, duplicates = look(dataset)
+    made = dd.audit(dataset, pixels=pixels, duplicates=duplicates)
     return dataclasses.replace(made, run=dataclasses.replace(made.run, seconds=0.1))
 
 

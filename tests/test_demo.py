@@ -19,8 +19,7 @@ from dataset_doctor.audit import audit
 from dataset_doctor.checks import CHECKS
 from dataset_doctor.errors import OutputRefused, UsageError
 from dataset_doctor.findings import Finding
-from dataset_doctor.scan import scan, thumbnails
-from dataset_doctor.scan.near import find_duplicates
+from dataset_doctor.scan import look
 from tests.command import run
 
 FORMATS = ("coco", "voc", "yolo", "folder")
@@ -47,9 +46,7 @@ def findings(root: Path, *, pixels: bool) -> dict[str, Finding]:
     dataset = read(root)
     looked: dict[str, Any] = {}
     if pixels:
-        looked["pixels"] = scan(dataset, workers=1, cache=None)
-        small = thumbnails(dataset, looked["pixels"], workers=1, cache=None)
-        looked["duplicates"] = find_duplicates(dataset, looked["pixels"], thumbnails=small)
+        looked["pixels"], looked["duplicates"] = look(dataset, workers=1, cache=None)
     return {finding.name: finding for finding in audit(dataset, locations=None, **looked).findings}
 
 

@@ -16,8 +16,7 @@ from dataset_doctor.dataset import Dataset
 from dataset_doctor.findings import Check, Facts, Finding, Severity
 from dataset_doctor.formats import read
 from dataset_doctor.pixels import Duplicates
-from dataset_doctor.scan import scan, thumbnails
-from dataset_doctor.scan.near import find_duplicates
+from dataset_doctor.scan import look
 from tests.drawing import draw, drawn_pixels
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -39,8 +38,7 @@ def photo(seed: int, width: int = 160, height: int = 120) -> Image.Image:
 def findings(root: Path, cache: Path) -> dict[str, Finding]:
     """Audit the pictures of a dataset; give the findings by name."""
     dataset = read(root)
-    pixels = scan(dataset, workers=1, cache=cache)
-    duplicates = find_duplicates(dataset, pixels, thumbnails=thumbnails(dataset, pixels, workers=1, cache=cache))
+    pixels, duplicates = look(dataset, workers=1, cache=cache)
     report = audit(dataset, checks=PICTURES, locations=None, pixels=pixels, duplicates=duplicates)
     assert report.not_run == ()
     return {finding.name: finding for finding in report.findings}

@@ -23,8 +23,7 @@ from dataset_doctor.formats import read, write
 from dataset_doctor.geometry import widths_heights
 from dataset_doctor.pixels import Duplicates
 from dataset_doctor.plan import Plan, SplitQuality
-from dataset_doctor.scan import scan, thumbnails
-from dataset_doctor.scan.near import find_duplicates
+from dataset_doctor.scan import look
 from dataset_doctor.split import _groups, parse_ratios, split
 from dataset_doctor.split._compared import iterative_stratification, quality
 from dataset_doctor.split._stratify import shares
@@ -601,8 +600,7 @@ def test_after_a_split_no_check_of_leakage_flags_anything(
     write(plan.apply(dataset), folder / "out", target)
 
     result = read(folder / "out")
-    pixels = scan(result)
-    same_pictures = find_duplicates(result, pixels, thumbnails=thumbnails(result, pixels))
+    pixels, same_pictures = look(result)
     found = {f.code for f in run_audit(result, pixels=pixels, duplicates=same_pictures).findings}
     was_cut = any("is cut into" in text for text in plan.notes)
     assert found & {"DD301", "DD303", "DD310", "DD311", "DD312"} <= ({"DD310"} if was_cut else set())
@@ -769,8 +767,7 @@ def test_copies_of_one_picture_never_leak(tmp_path: Path) -> None:
     dataset = read(tmp_path)
     plan = split(dataset, ratios=(0.6, 0.2, 0.2))
 
-    pixels = scan(dataset)
-    duplicates = find_duplicates(dataset, pixels, thumbnails=thumbnails(dataset, pixels))
+    duplicates = look(dataset)[1]
     assert np.bincount(duplicates.near_group).tolist() == [3] * 20
     assert sizes(plan) == [36, 12, 12]
     assert not leaks(plan, dataset, duplicates)
@@ -781,8 +778,7 @@ def test_copies_of_one_picture_never_leak(tmp_path: Path) -> None:
 def test_real_datasets_do_not_leak(shared_data: Path, name: str) -> None:
     """Of all clusters that the leakage check knows, none lies in two splits; sizes are exact and classes far more even than at random."""
     dataset = read(shared_data / name)
-    pixels = scan(dataset)
-    duplicates = find_duplicates(dataset, pixels, thumbnails=thumbnails(dataset, pixels))
+    duplicates = look(dataset)[1]
     plan = split(dataset, duplicates=duplicates)
 
     assert not leaks(plan, dataset, duplicates)

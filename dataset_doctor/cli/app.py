@@ -139,8 +139,8 @@ def audit(
     from dataset_doctor.cli.progress import ProgressBar
     from dataset_doctor.findings import Severity, plural
     from dataset_doctor.formats import read
-    from dataset_doctor.scan import CacheWarning, scan, thumbnails
-    from dataset_doctor.scan.near import MOST_BITS, find_duplicates
+    from dataset_doctor.scan import CacheWarning, look
+    from dataset_doctor.scan.near import MOST_BITS
 
     checks = choose(_codes(select), _codes(ignore))
     if not checks:
@@ -177,9 +177,7 @@ def audit(
         columns = read(dataset, format, images=images, classes=classes, progress=progress)
         if pixels and any(check.needs_pixels for check in checks):
             if columns.images.has_file.any():
-                seen = scan(columns, workers=workers, engine=engine, address=address, progress=progress)
-                small = thumbnails(columns, seen, workers=workers, engine=engine, address=address, progress=progress)
-                same = find_duplicates(columns, seen, max_bits=near_bits, thumbnails=small)
+                seen, same = look(columns, near_bits=near_bits, workers=workers, engine=engine, address=address, progress=progress)
             else:
                 why_not = "no image file is at hand"
     for text in dict.fromkeys(str(warning.message) for warning in noted):

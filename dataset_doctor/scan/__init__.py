@@ -1,7 +1,8 @@
 """Look once into every image file of a dataset: in parallel, from a cache where nothing has changed, and never crashing on a file.
 
-    from dataset_doctor.scan import scan
+    from dataset_doctor.scan import look, scan
 
+    pixels, duplicates = look(dataset)  # all that an audit asks of the image files
     pixels = scan(dataset)              # one row an image: state, statistics, hashes
     normalisation(dataset, pixels)      # mean and standard deviation of the channels
 
@@ -25,13 +26,13 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Rows
 from dataset_doctor.files.progress import Progress, silent
-from dataset_doctor.pixels import FileState, Normalisation, Pixels
+from dataset_doctor.pixels import Duplicates, FileState, Normalisation, Pixels
 from dataset_doctor.scan import _look
 from dataset_doctor.scan._cache import Cache, CacheWarning, cache_folder, file_keys, libraries
 from dataset_doctor.scan._engines import Engine, EngineName, Lost, Outcome, Work, open_engine
-from dataset_doctor.scan.near import clusters, near_pairs
+from dataset_doctor.scan.near import clusters, find_duplicates, near_pairs
 
-__all__ = ["CacheWarning", "Normalisation", "cache_folder", "normalisation", "scan", "thumbnails"]
+__all__ = ["CacheWarning", "Normalisation", "cache_folder", "look", "normalisation", "scan", "thumbnails"]
 
 
 class Thumbnails(Protocol):
@@ -50,6 +51,38 @@ TWIN_BITS = 4
 TWIN_TOLERANCE = 0.02
 """Pictures of one size whose hashes (or chains of them) and mean channels are this near each other may have the same pixels: a JPEG and a
 PNG made of it are not decoded at the same scale."""
+
+
+def look(
+    dataset: Dataset,
+    *,
+    near_bits: int | None = None,
+    workers: int | None = None,
+    engine: EngineName = "local",
+    address: str | None = None,
+    cache: CacheChoice = "default",
+    progress: Progress = silent,
+) -> tuple[Pixels, Duplicates]:
+    """Look into every image file, and find the images that are the same or nearly so: what `audit` and `split` ask for.
+
+    Args:
+        dataset: What `read` gave.
+        near_bits: How many of 64 bits of their hashes may differ between near-duplicates; see `near.find_duplicates`.
+        workers: As of `scan`, like `engine`, `address` and `cache`.
+        engine: As of `scan`.
+        address: As of `scan`.
+        cache: As of `scan`.
+        progress: Called with what is done, how much, and how much in all.
+
+    Returns:
+        What `scan` gives, and what `near.find_duplicates` finds in it, each near pair verified on thumbnails.
+
+    Raises:
+        UsageError: the engine cannot be used, or the cache folder lies in the dataset.
+    """
+    pixels = scan(dataset, workers=workers, engine=engine, address=address, cache=cache, progress=progress)
+    small = thumbnails(dataset, pixels, workers=workers, engine=engine, address=address, cache=cache, progress=progress)
+    return pixels, find_duplicates(dataset, pixels, max_bits=near_bits, thumbnails=small)
 
 
 def scan(

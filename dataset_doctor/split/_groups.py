@@ -113,11 +113,9 @@ def _looked_for(dataset: Dataset, progress: Progress) -> Duplicates | None:
     """Look into the image files for near-duplicates, as the audit does; None where there is none."""
     if not dataset.images.has_file.any():
         return None
-    from dataset_doctor.scan import scan, thumbnails
-    from dataset_doctor.scan.near import find_duplicates
+    from dataset_doctor.scan import look
 
-    pixels = scan(dataset, progress=progress)
-    return find_duplicates(dataset, pixels, thumbnails=thumbnails(dataset, pixels, progress=progress))
+    return look(dataset, progress=progress)[1]
 
 
 def _namings(dataset: Dataset) -> list[list[str]]:

@@ -357,12 +357,10 @@ def _learning_curve(
 def _audited(dataset: Dataset, progress: Progress) -> tuple[Report, Pixels]:
     """Look into the images, and audit."""
     from dataset_doctor.audit import audit
-    from dataset_doctor.scan import scan, thumbnails
-    from dataset_doctor.scan.near import find_duplicates
+    from dataset_doctor.scan import look
 
-    pixels = scan(dataset, progress=progress)
-    same = find_duplicates(dataset, pixels, thumbnails=thumbnails(dataset, pixels, progress=progress))
-    return audit(dataset, pixels=pixels, duplicates=same), pixels
+    pixels, duplicates = look(dataset, progress=progress)
+    return audit(dataset, pixels=pixels, duplicates=duplicates), pixels
 
 
 # State --------------------------------------------------------------------------------------------------------------

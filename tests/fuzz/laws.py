@@ -25,8 +25,7 @@ from dataset_doctor.errors import DatasetNotFound, DoctorError, OutputRefused, S
 from dataset_doctor.findings import Report
 from dataset_doctor.formats import disk_bytes, left_out, losses, read, write
 from dataset_doctor.plan import Plan, make_plan
-from dataset_doctor.scan import scan, thumbnails
-from dataset_doctor.scan.near import find_duplicates
+from dataset_doctor.scan import look
 from dataset_doctor.split import split
 from dataset_doctor.weights import weigh
 from tests.fuzz.trees import state
@@ -171,9 +170,8 @@ def audited(dataset: Dataset, *, with_pixels: bool) -> Report:
     if not with_pixels:
         return audit(dataset, why_no_pixels="left out")
     with mock.patch("dataset_doctor.scan.open_engine", return_value=InProcess()):
-        pixels = scan(dataset, cache=None)
-        same = find_duplicates(dataset, pixels, thumbnails=thumbnails(dataset, pixels, cache=None))
-        return audit(dataset, pixels=pixels, duplicates=same)
+        pixels, duplicates = look(dataset, cache=None)
+        return audit(dataset, pixels=pixels, duplicates=duplicates)
 
 
 def rendered(report: Report, rng: random.Random) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from dataset_doctor.pixels import TURN_BACK, Duplicates, Pixels
-from dataset_doctor.scan import _neighbours, near, scan, thumbnails
+from dataset_doctor.scan import _neighbours, look, near, scan
 from dataset_doctor.scan._look import SKETCH_IS_ODD
 from dataset_doctor.scan._neighbours import neighbours
 from dataset_doctor.scan.near import find_duplicates, max_bits_for, near_pairs, turned, turned_pairs, upright
@@ -175,9 +175,8 @@ def test_turned_and_mirrored_copies_of_photos_are_found(tmp_path: Path) -> None:
             files[f"{seed} {orientation}.jpg"] = encoded(small, quality=50)
     files |= {f"other {seed}.jpg": encoded(photo(seed + 50)) for seed in range(5)}
     dataset = folder_of(tmp_path, files)
-    pixels = scan(dataset, cache=None, workers=1)
 
-    result = find_duplicates(dataset, pixels, thumbnails=thumbnails(dataset, pixels, cache=None, workers=1))
+    result = look(dataset, cache=None, workers=1)[1]
 
     assert result.near_group.tolist() == [group for group in range(5) for _ in range(8)] + [-1] * 5
     ways = {(int(a), int(b)): int(turn) for (a, b), turn in zip(result.near_pairs, result.near_turn, strict=True)}
@@ -366,9 +365,8 @@ def test_changed_copies_are_found_among_others(tmp_path: Path, size: tuple[int, 
         assert name
     files |= {f"other {seed:02}.jpg": encoded(Image.fromarray(scene(seed + 50)).resize(size), quality=88) for seed in range(30)}
     dataset = folder_of(tmp_path, files)
-    pixels = scan(dataset, cache=None, workers=1)
 
-    result = find_duplicates(dataset, pixels, thumbnails=thumbnails(dataset, pixels, cache=None, workers=1))
+    result = look(dataset, cache=None, workers=1)[1]
 
     assert result.near_group.tolist() == wanted + [-1] * 30
 
