@@ -231,18 +231,24 @@ def test_the_bare_command_shows_its_help() -> None:
 
 def test_datasets_under_one_folder_are_all_named_as_the_user_gave_the_path(tmp_path: Path) -> None:
     """Of several formats, at any depth, large beside small, with commands that run from there."""
-    from shutil import copytree
+    from shutil import copyfile, copytree
 
-    for format, place in (("coco", "deep/er/one"), ("yolo", "deep/two words"), ("voc", "three")):
+    places = {"coco": "deep/er/one", "yolo": "deep/two words", "voc": "three", "folder": "zoo"}
+    for format, place in places.items():
         assert run("demo", tmp_path / format, "--format", format).returncode == 0
         copytree(tmp_path / format / "clean", tmp_path / "all of them" / place)
+    flat = tmp_path / "all of them" / "three, flat"
+    for file in sorted((tmp_path / "voc" / "clean").rglob("*")):  # a copy in another layout
+        if file.suffix in (".xml", ".jpg", ".png"):
+            flat.mkdir(exist_ok=True)
+            copyfile(file, flat / file.name)
     (tmp_path / "desk").mkdir()
 
     done = run("audit", "../all of them", cwd=tmp_path / "desk")
 
     commands = [line.strip() for line in done.stderr.splitlines() if line.strip().startswith("dataset-doctor audit")]
-    assert done.returncode == 2 and done.stdout == "" and "3 separate datasets under ../all of them" in done.stderr
-    assert [shlex.split(command)[3:] for command in commands] == [["--format", name] for name in ("coco", "yolo", "voc")]
+    assert done.returncode == 2 and done.stdout == "" and "5 separate datasets under ../all of them" in done.stderr
+    assert [shlex.split(command)[3:] for command in commands] == [["--format", name] for name in ("coco", "yolo", "voc", "voc", "folder")]
     for command in commands:
         assert run(*shlex.split(command)[1:], "--no-pixels", cwd=tmp_path / "desk").returncode in (0, 1)
 

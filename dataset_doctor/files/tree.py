@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -75,6 +76,11 @@ class Tree:
             self._noted[name] = find()
         found: Found = self._noted[name]
         return found
+
+    def below(self, folder: str) -> Tree:
+        """Give the part of the tree that lies below a folder; names stay relative to the root."""
+        files = self.files[bisect_left(self.files, folder + "/") : bisect_left(self.files, folder + "0")]  # "0" follows "/"
+        return Tree(self.root, files, self.links & frozenset(files), ())
 
     def read_bytes(self, name: str, limit: int = MAX_TEXT_BYTES) -> bytes:
         """Read a listed file whole.

@@ -175,24 +175,43 @@ def recognise(
         candidates = FORMATS["folder"].detect(tree, only)
     if not candidates:
         raise _nothing_here(tree, only, format)
+    if only is None and format is None:
+        candidates += _beside(tree, candidates)
     if len(candidates) == 1:
         return candidates[0], ()
     claims = {id(c): FORMATS[c.format].claims(tree, c) for c in candidates}
     order = ("coco", "voc", "yolo", "folder")
     ranked = sorted(candidates, key=lambda c: (-len(claims[id(c)]), not (c.format == "yolo" and c.declared), order.index(c.format), c.root))
-    main, others, apart = ranked[0], [], []
+    main, others, apart, small = ranked[0], [], [], []
     for other in ranked[1:]:
         here, there = claims[id(main)], claims[id(other)]
         smaller = min(len(here), len(there))
         if here & there or (not smaller and _nested(main.root, other.root)):
             others.append(other)
+        elif other.format == "folder" and smaller < PARALLEL_SHARE * len(here):
+            small.append(other)
         elif not smaller or smaller >= PARALLEL_SHARE * len(here) or other.format == main.format or not _nested(main.root, other.root):
             apart.append(other)
         else:
             others.append(other)
     if (apart and format is None) or len({c.root for c in [main, *apart]}) > 1:
-        raise _several(tree, [main, *apart], shown or str(tree.root))
+        raise _several(tree, [main, *apart, *small], shown or str(tree.root))
     return main, tuple(others)
+
+
+def _beside(tree: Tree, candidates: list[Candidate]) -> list[Candidate]:
+    """Look for datasets in the folders of the root that have none so far: what lies beside a dataset's folder is none of its own."""
+    roots = {c.root for c in candidates}
+    if "" in roots or tree.image_root is not None:
+        return []
+    taken = {root.partition("/")[0] for root in roots}
+    taken |= {name.partition("/")[0] for c in candidates for name in (*c.labels, *FORMATS[c.format].claims(tree, c))}
+    found = []
+    for top in sorted({name.partition("/")[0] for name in tree.images if "/" in name} - taken):
+        part = tree.below(top)
+        labelled = [c for name in FORMATS if name != "folder" for c in FORMATS[name].detect(part)]
+        found += labelled or FORMATS["folder"].detect(part)
+    return found
 
 
 def _nested(one: str, other: str) -> bool:

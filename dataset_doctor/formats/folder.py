@@ -32,7 +32,8 @@ LEAST_SHARE = 0.8
 def detect(tree: Tree, only: str | None = None) -> list[Candidate]:
     """Find class folders: two or more beside each other, or one in a split folder, that hold most images of the tree.
 
-    A folder that holds most images but no class folders is looked into, so that `photos/<class>/` is found from above.
+    A folder that holds most images but no class folders is looked into, so that `photos/<class>/` is found from above. Folders that
+    each hold splits of classes, or a folder of classes further down, are datasets of their own.
 
     Args:
         tree: What the walk found.
@@ -45,6 +46,8 @@ def detect(tree: Tree, only: str | None = None) -> list[Candidate]:
     for _ in range(MAX_DEPTH):
         if not images:
             return []
+        if len(apart := _datasets_beside(tree, root, images)) > 1:
+            return apart
         below = Counter(parts[0] for parts in _parts(root, images) if len(parts) > 1)
         splits, classes, covered = _classes(root, images)
         if classes and covered >= LEAST_SHARE * len(images) and not _has_labels(tree, images):
@@ -57,6 +60,18 @@ def detect(tree: Tree, only: str | None = None) -> list[Candidate]:
         root = posixpath.join(root, main)
         images = _visible(tree, root)
     return []
+
+
+def _datasets_beside(tree: Tree, root: str, images: Sequence[str]) -> list[Candidate]:
+    """Find folders beside each other that are no classes but hold them, in splits or further down."""
+    parts = _parts(root, images)
+    holders = {p[0] for p in parts if len(p) > 2} - {p[0] for p in parts if len(p) == 2}
+    holders = {name for name in holders if name.lower() not in NOT_CLASSES and not is_split_name(name)}
+    found = []
+    for name in sorted(holders) if len(holders) > 1 else ():
+        folder = posixpath.join(root, name)
+        found += [c for c in detect(tree.below(folder)) if c.variant == "split folders" or c.root != folder]
+    return found
 
 
 def _visible(tree: Tree, folder: str) -> list[str]:

@@ -215,6 +215,8 @@ def _check_images(dataset: Dataset, target: FormatName) -> None:
     Raises:
         UsageError: with the first of them.
     """
+    if not dataset.n_images:
+        raise UsageError("the dataset holds no images, so there is nothing to write.")
     if target not in ("yolo", "voc"):
         return
     images = dataset.images

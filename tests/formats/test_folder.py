@@ -150,14 +150,22 @@ def test_given_classes_order_the_columns(tmp_path: Path) -> None:
         ("train/1.png", "val/2.png"),
         ("cat/1.png", "dog/2.png", "3.png"),
         ("a/1.png", "a/1.txt", "b/2.png", "b/2.txt"),
-        ("first/train/cat/1.png", "second/train/cat/2.png"),
         ("notes.txt",),
     ],
-    ids=["flat", "one class", "kinds of files", "yolo", "splits only", "too many outside", "label files", "two datasets", "no images"],
+    ids=["flat", "one class", "kinds of files", "yolo", "splits only", "too many outside", "label files", "no images"],
 )
 def test_other_trees_are_no_class_folders(tmp_path: Path, names: tuple[str, ...]) -> None:
     """Folders that name kinds of files, single folders, and images with labels beside them are not classes."""
     assert folder.detect(make(tmp_path, *names)) == []
+
+
+def test_folders_of_class_folders_are_datasets_of_their_own(tmp_path: Path) -> None:
+    """Whether the classes lie in splits or in a folder of images; a hierarchy of classes stays one dataset."""
+    tree = make(tmp_path / "a", "first/train/cat/1.png", "second/images/cat/2.png", "second/images/dog/3.png")
+    kinds = make(tmp_path / "b", "animals/cat/1.png", "animals/dog/2.png", "vehicles/car/3.png", "vehicles/bus/4.png")
+
+    assert [found.root for found in folder.detect(tree)] == ["first", "second/images"]
+    assert [(found.root, found.variant) for found in folder.detect(kinds)] == [("", "class folders")]
 
 
 def test_no_file_stands_for_class_folders(tmp_path: Path) -> None:

@@ -251,3 +251,12 @@ def test_a_category_whose_name_is_no_text_is_written_under_it(tmp_path: Path) ->
 
     assert sorted(written.class_names) == ["[2, 3]", "bird"]
     assert written.n_annotations == 4 and np.bincount(written.annotations.class_index).tolist() == [2, 2]
+
+
+def test_a_dataset_without_images_is_refused_by_name(tmp_path: Path) -> None:
+    """There is nothing to write, in whatever way images would be brought."""
+    dataset = dd.read(save(tmp_path / "data", {"data.yaml": "names: [cat]\nnc: 1\ntrain:\n"}))
+
+    for mode in ("copy", "list"):
+        with pytest.raises(UsageError, match="no images, so there is nothing to write"):
+            dd.write(dataset, tmp_path / "out", "coco", materialize=mode)

@@ -253,7 +253,7 @@ def test_a_labelme_file_with_an_images_name_is_reported(tmp_path: Path) -> None:
 
 
 def test_unrelated_datasets_are_several(tmp_path: Path) -> None:
-    """Two datasets with the same stems and other classes are two candidates; with other stems they are one."""
+    """Two datasets with the same stems and other classes are two candidates; with other stems they are one if they have a class each."""
     files = {
         "pets/Annotations/1.xml": xml(thing("cat")),
         "pets/JPEGImages/1.jpg": "",
@@ -268,6 +268,10 @@ def test_unrelated_datasets_are_several(tmp_path: Path) -> None:
     other = {name.replace("cells/Annotations/1", "cells/Annotations/2").replace("cells/JPEGImages/1", "cells/JPEGImages/2"): text
              for name, text in files.items()}  # fmt: skip
     assert [candidate.root for candidate in VOC.detect(make(tmp_path / "other", other))] == [""]
+    more = other | {"pets/Annotations/3.xml": xml(thing("dog")), "cells/Annotations/4.xml": xml(thing("membrane"))}
+    assert [candidate.root for candidate in VOC.detect(make(tmp_path / "more", more))] == ["cells", "pets"]
+    layouts = files | {"cells/Annotations/1.xml": xml(thing("cat")), "cells/ImageSets/Main/train.txt": "1\n"}
+    assert [candidate.root for candidate in VOC.detect(make(tmp_path / "layouts", layouts))] == ["cells", "pets"]
 
 
 def test_two_annotations_of_the_same_images_are_several(tmp_path: Path) -> None:

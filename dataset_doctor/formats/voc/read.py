@@ -58,7 +58,8 @@ FILES_TO_SNIFF = 16
 def detect(tree: Tree, only: str | None = None) -> list[Candidate]:
     """Name the VOC datasets in a tree, after a look into a few XML files of each folder.
 
-    Folders are one dataset, unless one stem stands for different images or different sets of classes in them.
+    Folders are one dataset, unless they have no class in common, several each, and one is laid out as a dataset of its own;
+    or unless one stem stands for different images or different sets of classes in them, or their layouts differ.
 
     Args:
         tree: What the walk found.
@@ -77,7 +78,9 @@ def detect(tree: Tree, only: str | None = None) -> list[Candidate]:
     groups: list[_Group] = []
     for root, sample in samples.items():
         xmls = units[root]
-        unit = _Group([root], xmls, {name.strip() for name in sample.names}, {relative_stem(name) for name in xmls}, set())
+        names, stems = {name.strip() for name in sample.names}, {relative_stem(name) for name in xmls}
+        laid_out = any(is_annotation_folder(base) for base in {base_folder(name) for name in xmls})
+        unit = _Group([root], xmls, names, stems, set(), len(names) < 2, laid_out, bool(len(samples) > 1 and _list_files(tree, [root])))
         if len(samples) > 1:
             unit.images.update(name for name in pair_images(places, xmls, None).image if name is not None)
         for group in groups:
@@ -91,13 +94,21 @@ def detect(tree: Tree, only: str | None = None) -> list[Candidate]:
 
 @dataclass(slots=True)
 class _Group:
-    """Annotation folders that are one dataset: their roots, XML files, some of their class names, relative stems, images."""
+    """Annotation folders that are one dataset: their roots, XML files, some of their class names, relative stems, images.
+
+    single    a folder has objects of one class, as where each class has a folder
+    laid_out  there are annotation folders of the usual names, beside the images
+    listed    there are lists in ImageSets
+    """
 
     roots: list[str]
     xmls: list[str]
     classes: set[str]
     stems: set[str]
     images: set[str]
+    single: bool
+    laid_out: bool
+    listed: bool
 
     def add(self, other: _Group) -> None:
         self.roots += other.roots
@@ -105,12 +116,18 @@ class _Group:
         self.classes |= other.classes
         self.stems |= other.stems
         self.images |= other.images
+        self.single |= other.single
+        self.laid_out |= other.laid_out
+        self.listed |= other.listed
 
 
 def _apart(group: _Group, unit: _Group) -> bool:
     """Tell whether two sets of XML files must not be read as one dataset."""
     if group.stems.isdisjoint(unit.stems):
-        return False
+        unrelated = group.classes.isdisjoint(unit.classes) and not (group.single or unit.single)
+        return unrelated and (group.laid_out or unit.laid_out)
+    if group.listed or unit.listed or group.laid_out != unit.laid_out:
+        return True  # copies of one dataset, as far as stems tell
     alike = 2 * len(group.classes & unit.classes) >= min(len(group.classes), len(unit.classes))
     return not alike or not group.images.isdisjoint(unit.images)
 
