@@ -260,3 +260,35 @@ def test_a_dataset_without_images_is_refused_by_name(tmp_path: Path) -> None:
     for mode in ("copy", "list"):
         with pytest.raises(UsageError, match="no images, so there is nothing to write"):
             dd.write(dataset, tmp_path / "out", "coco", materialize=mode)
+
+
+def test_a_copy_of_an_image_without_an_id_gets_one_for_its_objects(tmp_path: Path) -> None:
+    """An entry without an id has no objects; what is pasted into its copy names the copy's own id."""
+    entries = [{"id": 1, "file_name": "a.jpg", "width": 400, "height": 300}, {"file_name": "b.jpg", "width": 400, "height": 300}]
+    boxes = ((1, [20, 20, 60, 60]), (1, [120, 20, 60, 60]), (1, [220, 20, 60, 60]), (2, [20, 200, 60, 60]))
+    records = [
+        {"id": n, "image_id": 1, "category_id": kind, "bbox": [x, y, 60, 60], "area": 3600, "iscrowd": 0,
+         "segmentation": [[x, y, x + 60, y, x + 60, y + 60, x, y + 60]]}
+        for n, (kind, (x, y, _, _)) in enumerate(boxes, 1)
+    ]  # fmt: skip
+    classes = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    root = coco(tmp_path / "data", document(images=entries, annotations=records, categories=classes))
+    for name in ("a", "b"):
+        Image.linear_gradient("L").resize((400, 300)).save(root / f"images/train/{name}.jpg")
+    dataset = dd.read(root)
+    treated = dd.rebalance(dataset, method="copy_paste", target="uniform", split="train", seed=0).apply(dataset)
+    dd.write(treated, tmp_path / "out", "coco")
+
+    assert dd.read(tmp_path / "out").n_annotations == treated.n_annotations > 4
+    assert {str(name) for name in treated.images.file_name[treated.is_made]} == {"images/train/b.jpg"}
+
+
+def test_a_damaged_file_that_holds_an_array_twice_is_not_written(tmp_path: Path) -> None:
+    """Two documents run into each other are read as far as they go, and refused where records would have to be cut out of them."""
+    records = [{"id": number, "image_id": 1 + number // 4, "category_id": 1 + number // 4, **SQUARE} for number in (1, 2, 3, 4)]
+    whole = document(annotations=records, categories=[{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}])
+    dataset = dd.read(coco(tmp_path / "data", whole.rstrip("}") + whole.lstrip("{")))
+    plan = dd.rebalance(dataset, method="oversample", target="uniform", split="train")
+
+    with pytest.raises(UsageError, match="is damaged"):
+        dd.write(plan.apply(dataset), tmp_path / "out", "coco")

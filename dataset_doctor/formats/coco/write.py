@@ -115,7 +115,7 @@ def _kept(dataset: Dataset, stage: Stage, materialize: Materialize, progress: Pr
     others = {row: _other_entries(dataset, row, file) for row, file in files.items()}
     extra_ids = [member(members_of(file.record("images", index)), "id") for row, file in files.items() for index in others[row]]
     before = dataset.origin or dataset
-    image_ids = _fresh(images.source_id, again, [before.images.source_id, id_column(extra_ids)])
+    image_ids = _fresh(images.source_id, again, [before.images.source_id, id_column(extra_ids)], annotations.image)
     is_made = dataset.is_made
     of_repeat, of_made = again[annotations.image], is_made[annotations.image]
     opened = _Opened(dataset, tree, dict(files))
@@ -129,6 +129,7 @@ def _kept(dataset: Dataset, stage: Stage, materialize: Materialize, progress: Pr
         here = images.in_split[:, split] if split >= 0 else np.ones(len(images), bool)
         own = here & (images.source == source)
         _check(file, "images", name, images.position[own])
+        _check_damaged(dataset, source, file)
         stays = np.flatnonzero(own & ~again)
         place_of = {images.file_name[row]: index for index, row in sorted(others[source].items(), reverse=True)}
         entries = []
@@ -336,6 +337,27 @@ def _check(file: Cut, key: str, name: str, positions: NDArray[Any]) -> None:
         raise _changed(name, f"it holds {held:,} {key}")
 
 
+def _check_damaged(dataset: Dataset, source: int, file: Cut) -> None:
+    """Make sure that the records of a file which is no whole JSON are those that rows came from: what lies where is a guess.
+
+    Raises:
+        UsageError: they are not.
+    """
+    name, annotations = dataset.sources[source], dataset.annotations
+    if not any(problem.kind == "label-unreadable" and problem.place.file == name for problem in dataset.problems):
+        return
+    before = (dataset.origin or dataset).annotations
+    read = before.position[before.source == source]
+    twice = len(np.unique(read)) < len(read)  # a key, and with it an array, stands in the file twice
+    rows = np.flatnonzero(annotations.source == source).tolist()
+    given = (member(members_of(file.record("annotations", int(annotations.position[row]))), "category_id") for row in rows)
+    if twice or any(one != annotations.class_id[row] for one, row in zip(given, rows, strict=True)):
+        raise UsageError(
+            f"{name} is damaged, and which of its records are annotations cannot be told for sure.",
+            "Repair the JSON first; dataset-doctor audit names the line. Nothing was written.",
+        )
+
+
 def _pasted(file: Cut, arrays: dict[str, tuple[NDArray[np.int64], Iterator[bytes]]]) -> Iterator[bytes | memoryview]:
     """Give a label file again with other records in some of its arrays, each as those that stay and what comes after them."""
     at = 0
@@ -372,16 +394,19 @@ def _picked(ids: NDArray[Any], rows: NDArray[Any]) -> list[Any]:
     return picked
 
 
-def _fresh(own: NDArray[Any], again: NDArray[np.bool_], known: Sequence[NDArray[Any]]) -> list[Any]:
+def _fresh(
+    own: NDArray[Any], again: NDArray[np.bool_], known: Sequence[NDArray[Any]], named: NDArray[np.integer[Any]] | None = None
+) -> list[Any]:
     """Give each row its own id, and those that are there again one that nobody has: numbers follow the largest, text gets an end.
 
     Args:
         own: The ids as they are.
         again: Rows that need another one.
         known: All ids in use.
+        named: Rows that others name by their ids, so that they need one.
 
     Returns:
-        None where a row has no id.
+        None where a row has no id and needs none.
     """
     ids: list[Any] = own.tolist()
     numbers = itertools.count(max(map(_largest, known), default=0) + 1)
@@ -393,6 +418,9 @@ def _fresh(own: NDArray[Any], again: NDArray[np.bool_], known: Sequence[NDArray[
             ids[row] = next(new for k in itertools.count(1) if (new := f"{ids[row]}__r{k}") not in texts)
             texts.add(ids[row])
         elif ids[row] is not None:
+            ids[row] = next(numbers)
+    for row in np.unique(named).tolist() if named is not None and any(one is None for one in ids) else ():
+        if ids[row] is None:
             ids[row] = next(numbers)
     return ids
 
@@ -416,6 +444,7 @@ def _rearranged(dataset: Dataset, names: Sequence[str], progress: Progress) -> I
     for source, name in enumerate(dataset.sources):
         _check(files[source], "images", name, images.position[images.source == source])
         _check(files[source], "annotations", name, annotations.position[annotations.source == source])
+        _check_damaged(dataset, source, files[source])
     categories = _united(files)
     category_ids = _category_ids_united(files, categories)
     opened, anew = _Opened(dataset, tree, dict(enumerate(files))), made_changes(dataset)
@@ -425,7 +454,8 @@ def _rearranged(dataset: Dataset, names: Sequence[str], progress: Progress) -> I
         progress(f"Writing {dataset.splits[split]}", split, len(dataset.splits))
         rows = np.flatnonzero(images.in_split[:, split])
         marks = np.flatnonzero(dataset.annotations_in_split(split))
-        image_ids = _fresh(images.source_id[rows], _id_seen(images.source_id[rows]), known_images)
+        labelled = np.flatnonzero(np.isin(rows, annotations.image[marks]))
+        image_ids = _fresh(images.source_id[rows], _id_seen(images.source_id[rows]), known_images, labelled)
         mark_ids = _fresh(annotations.source_id[marks], _id_seen(annotations.source_id[marks]), known_marks)
         known_images.append(id_column([one for one in image_ids if one is not None]))
         known_marks.append(id_column([one for one in mark_ids if one is not None]))
