@@ -171,4 +171,4 @@ def test_readme_has_the_two_set_up_commands() -> None:
 
     assert len(lines) == 2
     assert "dataset-doctor audit fixtures/" in lines[0]
-    assert lines[1].endswith("&& .venv/bin/pytest -q -n auto")
+    assert lines[1].endswith("install -q -e '.[test]' && .venv/bin/pytest -q -n auto")

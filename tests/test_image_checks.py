@@ -19,7 +19,6 @@ from dataset_doctor.pixels import Duplicates
 from dataset_doctor.scan import look
 from tests.drawing import draw, drawn_pixels
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 PICTURES = select(["DD4", "DD5", "split-leakage"])
 
@@ -295,14 +294,12 @@ def test_the_good_fixtures_have_no_findings(tmp_path: Path, name: str) -> None:
         ("bccd_voc", {"image-near-duplicate": 3, "split-leakage": 2}),  # BloodImage_00037 and 00038, 382 and 395, 386 and 391, seen by eye
     ],
 )
-def test_public_datasets_give_what_is_in_them(tmp_path: Path, name: str, expected: dict[str, int]) -> None:
+def test_public_datasets_give_what_is_in_them(shared_data: Path, tmp_path: Path, name: str, expected: dict[str, int]) -> None:
     """Groups of identical files and pixels are those counted independently, and nothing else is reported without a reason."""
-    if not (SHARED / name).is_dir():
-        pytest.skip(f"{SHARED / name} is not there")
-    truth = json.loads((SHARED / "truth" / f"{name}.json").read_text(encoding="utf-8"))["images"]
+    truth = json.loads((shared_data / "truth" / f"{name}.json").read_text(encoding="utf-8"))["images"]
     groups = {frozenset(group) for kind in ("sha1_dups", "pixel_dups") for group in truth[kind]["groups"]}
 
-    found = findings(SHARED / name, tmp_path / "cache")
+    found = findings(shared_data / name, tmp_path / "cache")
 
     assert (found["image-duplicate"].count if "image-duplicate" in found else 0) == len(groups)
     assert {name: finding.count for name, finding in found.items()} == expected

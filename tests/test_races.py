@@ -160,6 +160,7 @@ def outcome(name: str, root: Path, out: Path, tick: Tick) -> str:
     return ""
 
 
+@pytest.mark.train
 def test_verify_leaves_out_images_that_have_gone(tmp_path: Path) -> None:
     """A trainer's loader meets pipes, devices and folders in the place of images: it says so, and does not wait."""
     detect = pytest.importorskip("dataset_doctor.trials.detect", reason="PyTorch is not installed", exc_type=ImportError)

@@ -29,7 +29,6 @@ from dataset_doctor.statistics import imbalance_ratio, statistics
 from tests.drawing import draw
 from tests.strategies import datasets
 
-CONTRACT = Path(__file__).parent.parent.parent / "shared" / "contract.md"
 ACTIONS = {
     "oversample", "undersample", "repeat_factor", "add_background", "remove_background", "weights", "focal_loss", "resplit", "fix_labels",
     "remove_duplicates", "augment", "input_size", "collect", "model", "hyperparameters",
@@ -176,11 +175,9 @@ def test_laws(dataset: Dataset) -> None:
                 agrees_with_rebalance(dataset, r)
 
 
-def test_every_action_is_of_the_contract() -> None:
+def test_every_action_is_of_the_contract(shared_data: Path) -> None:
     """The list of actions above is the report format's."""
-    if not CONTRACT.is_file():
-        pytest.skip(f"the report format is not at {CONTRACT}")
-    text = CONTRACT.read_text(encoding="utf-8")
+    text = (shared_data.parent / "contract.md").read_text(encoding="utf-8")
     listed = re.search(r'"action": "([^"]+)"', text)
     assert listed is not None
     assert {word.strip() for word in listed[1].split("|")} == ACTIONS

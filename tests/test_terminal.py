@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _pytest.mark import ParameterSet
 from PIL import Image
 
 from tests.conftest import FIXTURES
@@ -74,11 +75,15 @@ def check(shown: Shown) -> None:
     assert not shown.left_behind
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def of_its_suite(command: str, *more: str) -> ParameterSet:
+    """Give parameters, marked where the command needs PyTorch."""
+    marks = [pytest.mark.train] if command == "verify" else []
+    return pytest.param(command, *more, marks=marks, id="-".join((command, *more)).replace(" ", "-"))
+
+
+@pytest.mark.parametrize("command", [of_its_suite(command) for command in COMMANDS])
 def test_a_command_shows_how_far_it_has_come(command: str, data: dict[str, Path], tmp_path: Path) -> None:
     """With an empty cache and with a full one: a bar with its rate and the time left, of which nothing stays on the screen."""
-    if command == "verify":
-        pytest.importorskip("torch")
     for when in ("cold", "warm"):
         shown = in_terminal(*words(command, data, tmp_path / when), before=AT_ONCE, DATASET_DOCTOR_CACHE=str(tmp_path / "cache"))
 
@@ -143,11 +148,9 @@ IMPORTS = (
 )
 
 
-@pytest.mark.parametrize(("command", "module"), IMPORTS, ids=[module for _, module in IMPORTS])
+@pytest.mark.parametrize(("command", "module"), [of_its_suite(*pair) for pair in IMPORTS])
 def test_ctrl_c_while_something_is_imported(command: str, module: str, data: dict[str, Path], tmp_path: Path) -> None:
     """From the first import on it is one line and exit code 130, also where a library makes another error of it."""
-    if command == "verify":
-        pytest.importorskip("torch")
     shown = in_terminal(*words(command, data, tmp_path / "new"), before=waiting_at_import(module), press=lambda text: READY in text)
 
     check_interrupted(shown)
@@ -168,11 +171,9 @@ STAGES = (
 )
 
 
-@pytest.mark.parametrize(("command", "stage"), STAGES, ids=[f"{command}-{stage.replace(' ', '-')}" for command, stage in STAGES])
+@pytest.mark.parametrize(("command", "stage"), [of_its_suite(*pair) for pair in STAGES])
 def test_ctrl_c_while_the_bar_shows(command: str, stage: str, data: dict[str, Path], tmp_path: Path) -> None:
     """At every stage: the bar goes, the cursor comes back, no process and no half-written folder stays."""
-    if command == "verify":
-        pytest.importorskip("torch")
     target = tmp_path / "out" / "new"
     target.parent.mkdir()
     before, cache = waiting_at_progress(stage), {"DATASET_DOCTOR_CACHE": str(tmp_path / "cache"), "XDG_CACHE_HOME": str(tmp_path / "state")}

@@ -10,9 +10,7 @@ import pytest
 
 from tests.command import run
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is not here")
 
 
 @pytest.fixture(scope="module")
@@ -142,19 +140,18 @@ def test_a_report_of_another_dataset_is_refused(park: Path, tmp_path: Path) -> N
     assert done.returncode == 2 and "another dataset" in done.stderr
 
 
-@needs_data
 @pytest.mark.parametrize(
     ("name", "options"), [("bccd_voc", ("--allow-errors",)), ("aquarium_yolo", ()), ("clothing64", ("--materialize", "hardlink"))]
 )
-def test_a_recommendation_predicts_what_rebalance_writes(name: str, options: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_recommendation_predicts_what_rebalance_writes(name: str, options: tuple[str, ...], shared_data: Path, tmp_path: Path) -> None:
     """audit, rebalance --from-report, audit: the class table is the predicted one, on real datasets."""
-    run("audit", DATA / name, "--no-pixels", "-o", tmp_path / "audit.json")
+    run("audit", shared_data / name, "--no-pixels", "-o", tmp_path / "audit.json")
     report = json.loads((tmp_path / "audit.json").read_text())
     commands = [r for r in report["recommendations"] if r["command"] and r["command"].startswith("dataset-doctor rebalance")]
     usable = [r for r in commands if r["expected"]]  # pictures that are made anew are planned when they are asked for
     chosen = ("--from-report", tmp_path / "audit.json") if usable else ("--method", "repeat_factor")
 
-    done = run("rebalance", DATA / name, tmp_path / "out", *chosen, *options, "--json", timeout=300)
+    done = run("rebalance", shared_data / name, tmp_path / "out", *chosen, *options, "--json", timeout=300)
 
     if (done.returncode and "cross" in done.stderr.lower()) or "another file system" in done.stderr:
         pytest.skip("the data lies on another file system, where no hard link leads")
@@ -166,10 +163,9 @@ def test_a_recommendation_predicts_what_rebalance_writes(name: str, options: tup
         assert [(c["name"], c["after"]) for c in plan["classes"]] == [(c["name"], c["after"]) for c in usable[0]["expected"]["classes"]]
 
 
-@needs_data
-def test_coco_in_list_mode_repeats_records_and_brings_no_image(tmp_path: Path) -> None:
+def test_coco_in_list_mode_repeats_records_and_brings_no_image(shared_data: Path, tmp_path: Path) -> None:
     """COCO val2017: the audit of the list counts repeats as images, and the pictures behind them as they are."""
-    done = run("rebalance", DATA / "coco_val2017_boxes", tmp_path / "out", "--method", "repeat_factor", "--materialize", "list",
+    done = run("rebalance", shared_data / "coco_val2017_boxes", tmp_path / "out", "--method", "repeat_factor", "--materialize", "list",
                "--allow-errors", "--json", timeout=300)  # fmt: skip
     plan = json.loads(done.stdout)
 

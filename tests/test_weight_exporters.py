@@ -107,6 +107,7 @@ def test_an_unknown_trainer_or_file_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["torchvision", "hf"])
+@pytest.mark.train
 def test_weights_follow_the_models_order_and_refuse_other_classes(name: str, tmp_path: Path) -> None:
     """By name, not by position; a missing, a strange or an ambiguous name is an error."""
     pytest.importorskip("torchvision" if name == "torchvision" else "torch")
@@ -125,6 +126,7 @@ def test_weights_follow_the_models_order_and_refuse_other_classes(name: str, tmp
 # PyTorch and torchvision --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.train
 def test_torch_weighs_each_class_in_the_loss(tmp_path: Path) -> None:
     """Weighted cross entropy of the tensor is Σ w loss ÷ Σ w; BCE takes pos_weight; hostile names run nothing."""
     torch = pytest.importorskip("torch")
@@ -141,6 +143,7 @@ def test_torch_weighs_each_class_in_the_loss(tmp_path: Path) -> None:
     assert not any(path.name == "pwned" for path in (*tmp_path.iterdir(), *Path.cwd().iterdir()))
 
 
+@pytest.mark.train
 def test_torchs_sampler_draws_by_the_rarest_class(tmp_path: Path) -> None:
     """Of images with c0 (8 labels), with c0 and c1 (2), and without any, the second is drawn four times as often."""
     torch = pytest.importorskip("torch")
@@ -151,6 +154,7 @@ def test_torchs_sampler_draws_by_the_rarest_class(tmp_path: Path) -> None:
     assert set(sampler) <= {0, 1, 2} and len(sampler) == 3
 
 
+@pytest.mark.train
 def test_after_a_plan_torch_gets_no_pos_weight(tmp_path: Path) -> None:
     """A plan tells instances, not images, and the file says so."""
     pytest.importorskip("torch")
@@ -159,6 +163,7 @@ def test_after_a_plan_torch_gets_no_pos_weight(tmp_path: Path) -> None:
     assert not hasattr(made, "pos_weight")
 
 
+@pytest.mark.train
 def test_torchvision_weighs_the_class_loss_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hook's class loss is weighted cross entropy with the background first; the box loss stays; a wrong model is refused."""
     torch = pytest.importorskip("torch")
@@ -196,6 +201,7 @@ def test_mmdetections_softmax_head_has_the_background_last(tmp_path: Path) -> No
     assert made.oversample_thr == pytest.approx(2 / 3, abs=1e-6)
 
 
+@pytest.mark.train
 def test_detectron2_repeats_an_image_for_its_rarest_class(tmp_path: Path) -> None:
     """Factors follow the registered order of names; an image without annotations has 1; other names are refused."""
     pytest.importorskip("torch")
@@ -208,6 +214,7 @@ def test_detectron2_repeats_an_image_for_its_rarest_class(tmp_path: Path) -> Non
         made.repeat_factors(images, ["c0", "c1"])
 
 
+@pytest.mark.train
 def test_yolov5s_list_is_a_positive_weight_a_class() -> None:
     """Put where its loss puts the number, the list weighs the positive labels of each class."""
     torch = pytest.importorskip("torch")
@@ -328,6 +335,7 @@ def blocks(title: str) -> tuple[list[str], str]:
 
 
 @pytest.mark.parametrize("title", CHECKS)
+@pytest.mark.trainers
 def test_the_pages_snippet_runs_in_its_trainer(title: str, tmp_path: Path) -> None:
     """The command of the page writes the file, the snippet trains with it, and the trainer uses exactly these weights."""
     for needed in NEEDS[title]:

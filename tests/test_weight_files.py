@@ -106,6 +106,7 @@ def test_npy_is_float64_in_class_order(tmp_path: Path) -> None:
     assert (got.dtype, got.tolist()) == (np.float64, list(hostile().weights))
 
 
+@pytest.mark.train
 def test_pt_is_a_float32_tensor(tmp_path: Path) -> None:
     """PyTorch loads it without unpickling anything."""
     torch = pytest.importorskip("torch")

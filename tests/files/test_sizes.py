@@ -17,7 +17,6 @@ from dataset_doctor.files.reading import Unreadable
 from dataset_doctor.files.sizes import BUDGET, HEAD, header_size, measure
 from dataset_doctor.files.tree import Tree, walk
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 Image.init()
 WRITES_AVIF = "AVIF" in Image.SAVE
 PICTURE = Image.linear_gradient("L").resize((70, 30)).convert("RGB")
@@ -119,15 +118,13 @@ def test_orientation_turns_the_size_as_in_pillow(name: str, orientation: int) ->
 
 
 @pytest.mark.parametrize("folder", ["amenity_coco", "aquarium_yolo", "bccd_voc", "clothing64", "voc100_multiformat"])
-def test_real_images_have_the_size_that_pillow_gives(folder: str) -> None:
+def test_real_images_have_the_size_that_pillow_gives(shared_data: Path, folder: str) -> None:
     """All sample pictures agree with Pillow, orientation included."""
-    if not (DATA / folder).is_dir():
-        pytest.skip(f"no {DATA / folder} here")
-    tree = walk(DATA / folder)
+    tree = walk(shared_data / folder)
     sizes = measure(tree, tree.images)
     assert not sizes.problems
     for name, width, height in zip(tree.images, sizes.width, sizes.height, strict=True):
-        with Image.open(DATA / folder / name) as picture:
+        with Image.open(shared_data / folder / name) as picture:
             turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
             assert (width, height) == (picture.size[::-1] if turned else picture.size), name
 

@@ -515,6 +515,7 @@ def test_pycocotools_loads_and_evaluates_it(tmp_path: Path, format: str) -> None
 
 
 @pytest.mark.parametrize("format", ["coco", "voc", "yolo"])
+@pytest.mark.trainers
 def test_torchvision_loads_it(tmp_path: Path, format: str) -> None:
     """CocoDetection opens every image and finds its annotations."""
     needs("torchvision", "pycocotools")
@@ -527,6 +528,7 @@ def test_torchvision_loads_it(tmp_path: Path, format: str) -> None:
     assert told["sizes"] == [[int(side) for side in size] for size in sorted(set(map(tuple, dataset.sizes[inside].tolist())))]
 
 
+@pytest.mark.trainers
 def test_supervision_loads_it(tmp_path: Path) -> None:
     """Supervision finds the images and boxes, where it is installed."""
     pytest.importorskip("supervision", reason="supervision is an optional consumer, installed by hand")

@@ -106,6 +106,7 @@ print(json.dumps({"classes": data.classes, "counts": [sum(label == k for _, labe
 
 
 @pytest.mark.parametrize("command", ["rebalance", "split"])
+@pytest.mark.trainers
 def test_torchvision_loads_it(tmp_path: Path, command: str) -> None:
     """ImageFolder opens every image and gives the classes of all splits the same index, with the planned counts."""
     needs("torchvision")

@@ -342,6 +342,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.trainers
 def test_torchvision_loads_what_is_written(tmp_path: Path) -> None:
     """VOCDetection finds every image, split and object, in a converted dataset and in one with repeats."""
     needs("torchvision", "torch")
@@ -361,6 +362,7 @@ print(json.dumps({"classes": found.classes, "boxes": [box for _, _, detections i
 """
 
 
+@pytest.mark.trainers
 def test_supervision_loads_what_is_written(tmp_path: Path) -> None:
     """It reads the same classes, and the same boxes in pixels."""
     needs("supervision")

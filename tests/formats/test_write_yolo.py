@@ -666,6 +666,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.trainers
 def test_ultralytics_loads_what_is_written(tmp_path: Path) -> None:
     """Its own dataset class finds every image and every instance: same layout, repeats, lists, list mode, other splits, and each task."""
     needs("ultralytics", "torch")
@@ -718,6 +719,7 @@ print(json.dumps({"names": list(model.names.values())}))
 """
 
 
+@pytest.mark.trainers
 def test_ultralytics_trains(tmp_path: Path) -> None:
     """One epoch from the packaged model description runs on what is written, without any download."""
     needs("ultralytics", "torch")
@@ -735,6 +737,7 @@ print(json.dumps({"classes": found.classes, "boxes": [box for _, _, detections i
 """
 
 
+@pytest.mark.trainers
 def test_supervision_loads_what_is_written(tmp_path: Path) -> None:
     """It reads the same classes, and the same boxes in pixels."""
     needs("supervision")

@@ -19,7 +19,6 @@ from dataset_doctor.dataset import Dataset, Flag, Geometry, LabelState, Problem
 from dataset_doctor.files.tree import Tree, join_trees, walk
 from dataset_doctor.formats.yolo import YOLO
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 IMAGES = (".jpg", ".png")
 BOX = "0 0.5 0.5 0.5 0.5\n"
 
@@ -806,18 +805,15 @@ def test_repeated_folders_and_long_lists_of_missing_files_stay_cheap(tmp_path: P
 # Real datasets ------------------------------------------------------------------------------------------------------
 
 
-def truth(name: str) -> dict[str, object]:
-    path = DATA / "truth" / f"{name}.json"
-    if not path.exists():
-        pytest.skip(f"{path} is not here")
-    loaded: dict[str, object] = json.loads(path.read_text())
+def truth(data: Path, name: str) -> dict[str, object]:
+    loaded: dict[str, object] = json.loads((data / "truth" / f"{name}.json").read_text())
     return loaded
 
 
-def test_aquarium_equals_its_truth() -> None:
+def test_aquarium_equals_its_truth(shared_data: Path) -> None:
     """The Roboflow set gives the counted images, annotations, classes and splits."""
-    wanted = truth("aquarium_yolo")
-    dataset = read(DATA / "aquarium_yolo")
+    wanted = truth(shared_data, "aquarium_yolo")
+    dataset = read(shared_data / "aquarium_yolo")
 
     assert (dataset.n_images, dataset.n_annotations) == (wanted["n_images"], wanted["n_annotations"])
     assert list(dataset.class_names) == wanted["classes_declared"]
@@ -834,10 +830,10 @@ def test_aquarium_equals_its_truth() -> None:
     assert not dataset.problems
 
 
-def test_voc100_labels_equal_the_voc_boxes() -> None:
+def test_voc100_labels_equal_the_voc_boxes(shared_data: Path) -> None:
     """The Darknet export, with its images elsewhere, gives the same counts as the VOC original."""
-    wanted = truth("voc100_multiformat")
-    root = DATA / "voc100_multiformat"
+    wanted = truth(shared_data, "voc100_multiformat")
+    root = shared_data / "voc100_multiformat"
     prefix = "../../images"
     tree = join_trees(walk(root / "gts" / "yolo_format"), walk(root / "images", prefix), prefix)
     dataset = read_tree(tree)

@@ -90,6 +90,7 @@ def test_dask_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         open_engine("dask", None, None)
 
 
+@pytest.mark.slow
 def test_a_cluster_with_a_worker_killed_gives_what_this_machine_gives(tmp_path: Path) -> None:
     """Two dask workers, one killed while it works: every file has its result, and the scan equals the local one."""
     pytest.importorskip("distributed")
@@ -131,6 +132,7 @@ def test_a_cluster_with_a_worker_killed_gives_what_this_machine_gives(tmp_path: 
     assert (perceptual[:n] == local.perceptual).all()
 
 
+@pytest.mark.slow
 def test_shards_that_a_cluster_gives_up_are_done_here(tmp_path: Path) -> None:
     """The whole cluster ends while it works: every file has its result."""
     pytest.importorskip("distributed")
@@ -153,6 +155,7 @@ def test_shards_that_a_cluster_gives_up_are_done_here(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there() -> None:
     """A scheduler that does not answer is a usage error."""
     pytest.importorskip("distributed")
