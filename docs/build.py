@@ -28,15 +28,6 @@ ROOT = Path(__file__).resolve().parent.parent
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 READER = "/home/you"
 TIME = re.compile(r"\b\d+\.\d s$", re.MULTILINE)
-FAMILIES = {
-    "DD0": "Files and labels that cannot be read or found",
-    "DD1": "Annotations",
-    "DD2": "Balance and classes",
-    "DD3": "Splits",
-    "DD4": "Images",
-    "DD5": "Duplicates and leakage",
-    "DD6": "Safety and privacy",
-}
 
 
 # Examples -----------------------------------------------------------------------------------------------------------
@@ -182,7 +173,7 @@ def cell(text: str | None) -> str:
 
 def checks_reference() -> str:
     """Write the page of the checks from the checks themselves."""
-    from dataset_doctor.checks import CHECKS
+    from dataset_doctor.checks import CHECKS, FAMILIES
 
     parts = [
         "<!-- Written by docs/build.py from the checks' docstrings. Change those, not this page. -->\n",
@@ -198,9 +189,9 @@ def checks_reference() -> str:
         rows = [
             f"| [{c.code}](#{slug(f'{c.code} {c.name}')}) | {c.name} | {c.severity.value} | {c.fix} | {cell(c.summary)} |" for c in members
         ]
-        parts += [f"**{family}xx · {FAMILIES[family]}**\n", "| code | name | severity | fix | flags |\n|---|---|---|---|---|", *rows, ""]
+        parts += [f"**{family} · {FAMILIES[family]}**\n", "| code | name | severity | fix | flags |\n|---|---|---|---|---|", *rows, ""]
     for family, members in families:
-        parts.append(f"## {family}xx · {FAMILIES[family]}\n")
+        parts.append(f"## {family} · {FAMILIES[family]}\n")
         parts += [f"### {c.code} {c.name}\n\n{c.severity.value} · fix: {c.fix}\n\n{c.page}\n" for c in members]
     return "\n".join(parts)
 

@@ -1,131 +1,203 @@
-"""DD1: one object labelled twice, found without comparing every box with every other."""
+"""DD5: images that are there more than once."""
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from collections import defaultdict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.checks._rows import annotations_found
-from dataset_doctor.checks.boxes import mixed
-from dataset_doctor.dataset import Dataset, Flag, Rows
-from dataset_doctor.findings import Facts, Found, Severity
+from dataset_doctor.checks._groups import groups_found, picture_groups, with_first
+from dataset_doctor.dataset import Dataset, LabelState, Rows
+from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.pixels import TURN_BACK, Duplicates
+from dataset_doctor.relations import stems_of, without_export
+from dataset_doctor.scan.near import clusters
 
-NEAR_IOU = 0.95
-MOST_NEIGHBOURS = 256
-"""How many boxes to the right each box is compared with: bounds the work where thousands of boxes of an image begin at one column."""
-MOST_PAIRS = 2_000_000
-"""After so many pairs the boxes that are alike are all named, and more pairs say nothing new."""
+TOLERANCE_PX, TOLERANCE_SHARE = 1.0, 0.01
+"""Boxes of two copies say the same if no corner differs by more than a pixel, or by more than this share of the image's longer side."""
+
+MIRRORED = 2
+TURNED = (
+    "", "", ", mirrored", ", turned by 180°", ", mirrored and turned by 180°", ", mirrored and turned by 270°", ", turned by 90°",
+    ", mirrored and turned by 90°", ", turned by 270°",
+)  # fmt: skip
+"""What is done to the other picture by each EXIF orientation, clockwise."""
 
 
-def annotation_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag label records that repeat another one: the same image, class and geometry.
+def image_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images that are the same file, or the same picture pixel by pixel.
 
-    **Why it matters.** The object counts twice in the loss and in every statistic, and in evaluation one of the two can only be missed.
-    Ultralytics removes exact copies while loading; other trainers do not.
+    **Why it matters.** The model sees the picture more often than others, and the dataset is smaller than it looks. In several splits it
+    is worse: see split-leakage.
 
-    **Usual cause.** Merged exports, a file appended to itself, or a double click on "save".
+    **Usual cause.** Datasets merged from one source, downloads repeated under new names, oversampling by copying files.
 
-    **What to do.** Delete the copies.
+    **What to do.** Keep one of each group and join their labels. To show a class more often, use `dataset-doctor rebalance`.
     """
-    return annotations_found(
-        facts.once("repeats", lambda: _repeats(dataset, facts)), "record repeats an earlier one", "records repeat earlier ones"
-    )
+    if facts.duplicates is None:
+        return None
+    groups = picture_groups(dataset, facts.duplicates.exact_group)
+    message = f"{plural(len(groups), 'group', 'groups')} of identical images ({sum(map(len, groups)):,} files)"
+    return groups_found(dataset, groups, [with_first(group) for group in groups], "same picture as", message)
 
 
-def _repeats(dataset: Dataset, facts: Facts) -> Rows:
-    """Give the rows of which an earlier one is the same, sorted."""
-    table, shapes = dataset.annotations, facts.shapes
-    rows = np.flatnonzero(np.isfinite(table.corners).all(axis=1))
-    columns: list[NDArray[Any]] = [table.source[rows], table.image[rows], table.class_index[rows], table.geometry[rows]]
-    columns += [table.corners[rows, column] for column in range(4)]
-    if shapes is not None:
-        columns += [np.nan_to_num(shapes.area[rows], nan=-1.0), shapes.shortest[rows], shapes.visible[rows]]
-    key = mixed(*columns)
-    order = np.argsort(key, kind="stable")
-    again = np.flatnonzero(key[order][1:] == key[order][:-1])
-    first, second = order[again], order[again + 1]
-    same = np.ones(len(again), bool)
-    for column in columns:
-        same &= column[first] == column[second]
-    same &= table.class_id[rows[first]] == table.class_id[rows[second]]
-    return np.sort(rows[second[same]])
+def image_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images of one shot: resized, recompressed, cropped, recoloured, turned or mirrored copies, frames in which nothing moved.
 
+    **Why it matters.** They add little to what a model can learn, make a class look better covered than it is, and leak as soon as a
+    random split puts them on both sides.
 
-def annotation_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag boxes that another one of the same class covers almost exactly (IoU of 0.95 or more).
+    **Usual cause.** Augmentation before splitting, frames of a still scene, the same image from two sources.
 
-    **Why it matters.** One object with two boxes: a detector that finds it once has missed it once, and learns to answer twice.
+    **What to do.** Keep the best of each group, or keep the groups together when splitting, as `dataset-doctor split` does.
 
-    **Usual cause.** Two annotators, merged exports, or a model's boxes added to drawn ones.
-
-    **What to do.** Keep the better one of each pair.
+    Candidates come from a 64-bit perceptual hash (at most 6 bits differ, or `--near-bits`), also turned by 90°, 180° or 270° (clockwise)
+    and mirrored, and from the likeness of their lowest frequencies, colours included. Each is confirmed: one image is laid over the
+    other, and their fine structure must agree, at the worst place too, and inside the labelled boxes. So two objects on one background
+    are not of one shot, nor are frames of a video in which something has moved: where frames lie in different splits, see
+    sequence-in-several-splits. Copies turned by other angles, cropped by 10 % and more, or with a logo or text added are not all
+    found.
     """
-    one, other = facts.once("near pairs", lambda: near_pairs(dataset))
-    same = dataset.annotations.class_index[one] == dataset.annotations.class_index[other]
-    copies = facts.once("repeats", lambda: _repeats(dataset, facts))
-    rows = np.setdiff1d(np.maximum(one, other)[same], copies)
-    return annotations_found(rows, "box is nearly the same as an earlier one", "boxes are nearly the same as earlier ones", "bbox")
+    duplicates = facts.duplicates
+    if duplicates is None or not len(duplicates.near_pairs):
+        return None
+    pairs = duplicates.near_pairs
+    near = np.zeros(dataset.n_images + 1, bool)
+    near[duplicates.near_group[pairs[:, 0]]] = True
+    number = np.where(near[duplicates.near_group], duplicates.near_group, -1).astype(np.int32)
+    # Each image goes with the first that it is in a pair with; copies of such an image go with the first of their group.
+    partner = np.full(dataset.n_images, -1, np.intp)
+    how = np.ones(dataset.n_images, np.uint8)
+    earlier, later, turn = pairs[::-1, 0], pairs[::-1, 1], duplicates.near_turn[::-1]
+    partner[later], how[later] = earlier, TURN_BACK[turn]
+    first = partner[earlier] < 0
+    partner[earlier[first]], how[earlier[first]] = later[first], turn[first]
+    groups = picture_groups(dataset, number)
+    partners = [np.where(partner[group] < 0, with_first(group), partner[group]) for group in groups]
+    mirrored, turned = int((duplicates.near_turn == MIRRORED).sum()), int((duplicates.near_turn > MIRRORED).sum())
+    message = f"{plural(len(groups), 'group', 'groups')} of nearly identical images ({sum(map(len, groups)):,} files)"
+    if mirrored:
+        message += f"; {plural(mirrored, 'pair is', 'pairs are')} mirrored"
+    if turned:
+        message += f"; {plural(turned, 'pair is', 'pairs are')} turned"
+    found = groups_found(dataset, groups, partners, "nearly the same picture as", message)
+    if found is None or found.images is None:
+        return found
+    details = [text + TURNED[turn] for text, turn in zip(found.details, how[found.images].tolist(), strict=True)]
+    return dataclasses.replace(found, details=details)
 
 
-def annotation_class_conflict(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag boxes that another one of a different class covers almost exactly (IoU of 0.95 or more).
+def duplicate_label_conflict(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag identical images that are labelled differently, and images of one shot that lie in different classes.
 
-    **Why it matters.** The trainer is told that one object is two things. Most losses then push both scores towards the middle.
+    **Why it matters.** The same image pulls the model in two directions. With other classes (an error) one of the labels is wrong; with
+    other boxes (a warning) objects are missing in one of them, and are then trained as background.
 
-    **Usual cause.** A corrected label whose first version stayed, two annotators, or classes that include each other.
+    **Usual cause.** Two annotators, or a class that was corrected in one copy only; pictures of two classes, sorted into both
+    folders.
 
-    **What to do.** Decide which class is right. Where both are (a class and its group, as in LVIS), nothing.
+    **What to do.** Look at both, keep one picture with all objects labelled. Boxes count as the same up to a pixel or 1 % of the image.
+
+    Of nearly identical images (image-near-duplicate) only class folders are compared, since a crop may leave boxes out; alone they are a
+    warning, since two things that look alike, as two traffic signs, may differ in just what the classes are about.
     """
-    one, other = facts.once("near pairs", lambda: near_pairs(dataset))
-    differs = dataset.annotations.class_index[one] != dataset.annotations.class_index[other]
-    rows = np.unique(np.concatenate([one[differs], other[differs]]))
-    several = Severity.INFO if dataset.variant == "lvis" else None
-    return annotations_found(
-        rows, "box has another class on it", "boxes have another class on the same object", "category_id", severity=several
-    )
+    if facts.duplicates is None:
+        return None
+    annotations = dataset.annotations
+    order = np.argsort(annotations.image, kind="stable")
+    start = np.searchsorted(annotations.image[order], np.arange(dataset.n_images + 1))
+    boxes, longer = dataset.boxes, dataset.sizes.max(axis=1)
+    groups: list[Rows] = []
+    partners: list[Rows] = []
+    classes_differ = 0
+    for group in picture_groups(dataset, facts.duplicates.exact_group):
+        # Of a copy without any label file nobody says that it holds nothing.
+        known = group[dataset.images.label_state[group] != LabelState.UNLABELED]
+        records = [order[start[row] : start[row + 1]] for row in known.tolist()]
+        named = [_class_names(dataset, rows) for rows in records]
+        tolerance = TOLERANCE_PX if not len(known) else np.nanmax([TOLERANCE_PX, *(TOLERANCE_SHARE * longer[known])])
+        other_class = next((at for at, names in enumerate(named) if names != named[0]), 0)
+        same = [_same_boxes(boxes, annotations.class_index, records[0], rows, tolerance) for rows in records]
+        other_box = same.index(False) if False in same else 0
+        if other := other_class or other_box:
+            classes_differ += other_class > 0
+            groups.append(known)
+            partners.append(np.where(known == known[0], known[other], known[0]))
+    parts = []
+    if groups:
+        message = plural(len(groups), "group of identical images", "groups of identical images")
+        parts.append(message + (f" ({classes_differ:,} with other classes)" if 0 < classes_differ < len(groups) else ""))
+    near, near_partners = _near_conflicts(dataset, facts.duplicates)
+    if near:
+        parts.append(plural(len(near), "group of nearly identical images", "groups of nearly identical images"))
+    n = len(groups) + len(near)
+    message = f"{' and '.join(parts)} {'is' if n == 1 else 'are'} labelled differently"
+    severity = Severity.ERROR if classes_differ else Severity.WARNING
+    return groups_found(dataset, groups + near, partners + near_partners, "same picture, other labels:", message, severity)
 
 
-def near_pairs(dataset: Dataset) -> tuple[Rows, Rows]:
-    """Find pairs of instances of one image and file whose boxes overlap by an IoU of at least 0.95.
+def _near_conflicts(dataset: Dataset, duplicates: Duplicates) -> tuple[list[Rows], list[Rows]]:
+    """Give groups of images of one shot that lie in different class folders, and their partners."""
+    if dataset.format != "folder" or not len(duplicates.near_pairs):
+        return [], []
+    own = np.full(dataset.n_images, -1, np.intp)
+    own[dataset.annotations.image] = dataset.annotations.class_index
+    differ = (own[duplicates.near_pairs] >= 0).all(axis=1) & (own[duplicates.near_pairs[:, 0]] != own[duplicates.near_pairs[:, 1]])
+    pairs = duplicates.near_pairs[differ]
+    partner = np.full(dataset.n_images, -1, np.intp)
+    partner[pairs[::-1, 1]] = pairs[::-1, 0]
+    first = partner[pairs[::-1, 0]] < 0
+    partner[pairs[::-1, 0][first]] = pairs[::-1, 1][first]
+    groups = picture_groups(dataset, clusters(pairs, dataset.n_images))
+    return groups, [partner[group] for group in groups]
 
-    Boxes are sorted by image and left edge. A partner's left edge is less than 5.3 % of the width away, so each box is compared with
-    few neighbours: one pass compares each with the next, a second with the one after it, as long as any is near enough.
-    """
+
+def _class_names(dataset: Dataset, rows: Rows) -> set[str]:
+    """Give the names of the classes in label records; the record's own word where nobody declared the class."""
     table = dataset.annotations
-    x1, y1, x2, y2 = np.ascontiguousarray(table.corners.T)
-    w, h = x2 - x1, y2 - y1
-    rows = np.flatnonzero(np.isfinite(w) & np.isfinite(h) & (w > 0) & (h > 0) & ~table.has(Flag.CROWD | Flag.IGNORE))
-    order = _by_image_and_edge(table.image, x1, y1, rows)
-    x1, y1, x2, y2, w, h = (column[order] for column in (x1, y1, x2, y2, w, h))
-    image, source = table.image[order], table.source[order]
-    reach = 1 / NEAR_IOU - 1
-    right = x1 + reach * w
-    ones, others = [rows[:0]], [rows[:0]]
-    active = np.arange(len(order))
-    for step in range(1, MOST_NEIGHBOURS + 1):
-        active = active[active + step < len(order)]
-        near = (x1[active + step] <= right[active]) & (image[active] == image[active + step])
-        active = active[near]
-        if not len(active) or sum(map(len, ones)) > MOST_PAIRS:
-            break
-        one, other = active, active + step
-        close = np.abs(y1[other] - y1[one]) <= reach * np.maximum(h[one], h[other])
-        one, other = one[close], other[close]
-        width = np.minimum(x2[one], x2[other]) - np.maximum(x1[one], x1[other])
-        height = np.minimum(y2[one], y2[other]) - np.maximum(y1[one], y1[other])
-        overlap = np.maximum(width, 0) * np.maximum(height, 0)
-        alike = (overlap >= NEAR_IOU * (w[one] * h[one] + w[other] * h[other] - overlap)) & (source[one] == source[other])
-        ones.append(order[one[alike]])
-        others.append(order[other[alike]])
-    return np.concatenate(ones), np.concatenate(others)
+    pairs = zip(table.class_index[rows].tolist(), table.class_id[rows].tolist(), strict=True)
+    return {dataset.classes[index].name if index >= 0 else str(word) for index, word in pairs}
 
 
-def _by_image_and_edge(image: NDArray[np.int32], x1: NDArray[np.float64], y1: NDArray[np.float64], rows: Rows) -> Rows:
-    """Sort rows by image and left edge; in crowded images, where many edges may be equal, by the top edge too."""
-    crowded = (np.bincount(image[rows], minlength=1) > MOST_NEIGHBOURS)[image[rows]]
-    few, many = rows[~crowded], rows[crowded]
-    # One sort of a joint key takes a tenth of the time of three.
-    few = few[np.argsort(image[few] * 2.0**22 + np.clip(x1[few], -(2**20), 2**20))]
-    return np.concatenate([few, many[np.lexsort((y1[many], x1[many], image[many]))]])
+def _same_boxes(boxes: NDArray[np.float64], class_index: NDArray[np.int32], one: Rows, other: Rows, tolerance: float) -> bool:
+    """Tell whether each box of one image has its like among those of the other, class by class, as many in both."""
+    from scipy.spatial import KDTree
+
+    for row in np.union1d(class_index[one], class_index[other]).tolist():
+        a, b = (boxes[rows[class_index[rows] == row]] for rows in (one, other))
+        if len(a) != len(b):
+            return False
+        a, b = (x[np.isfinite(x).all(axis=1)] for x in (a, b))
+        if len(a) != len(b):
+            return False
+        if len(a) and max(np.max(KDTree(x).query(y, p=np.inf)[0]) for x, y in ((a, b), (b, a))) > tolerance:
+            return False
+    return True
+
+
+def copies_of_one_source(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag pictures of one split that were made from one source, as Roboflow's names (`name.rf.hash`) tell.
+
+    **Why it matters.** Nothing is wrong with augmented copies in train. They count as one picture when you ask how much data there is, and
+    in val or test they weigh some pictures more than others.
+
+    **Usual cause.** An export with augmentation, "outputs per training example" above 1.
+
+    **What to do.** Keep the copies of one source in one split. To augment while training, export without.
+    """
+    stems = stems_of(dataset.images.file_name.tolist())
+    groups: dict[tuple[str, bytes], list[int]] = defaultdict(list)
+    stated = dataset.images.is_repeat.tolist()
+    for row, (stem, split) in enumerate(zip(stems, map(bytes, dataset.images.in_split), strict=True)):
+        source = without_export(stem)
+        if source != stem and any(c.isalnum() for c in source) and not stated[row]:
+            groups[source, split].append(row)
+    several = [rows for rows in groups.values() if len(rows) > 1]
+    if not several:
+        return None
+    rows = np.array(sorted(row for group in several for row in group), np.intp)
+    n = len(several)
+    message = f"{plural(n, 'source picture has', 'source pictures have')} several copies in one split ({plural(len(rows), 'image')})"
+    return Found(n, message, images=rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from dataset_doctor.checks._problems import reported
+from dataset_doctor.checks._found import reported
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.findings import Facts, Found, Severity
 
@@ -185,18 +185,6 @@ def class_names_conflict(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Find out which list the labels were made with, and delete the other.
     """
     return reported(facts, "class-names-conflict", "list of classes contradicts another", "lists of classes contradict others")
-
-
-def class_name_not_text(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag class names in YAML that are not quoted and that YAML takes for something else: no, on, null, 007, 12:30, 1e3.
-
-    **Why it matters.** Ultralytics and others read `no` as False and `007` as 7 and name the class so. Two such names can become one.
-
-    **Usual cause.** Names that are codes or short words, typed without quotes.
-
-    **What to do.** Put the names in quotes.
-    """
-    return reported(facts, "class-name-not-text", "class name is no text to YAML", "class names are no text to YAML")
 
 
 def config_invalid(dataset: Dataset, facts: Facts) -> Found | None:

@@ -1,106 +1,530 @@
-"""DD1: image sizes as declared, against those of the files."""
+"""DD4: what is wrong with the pictures themselves, as a look into every file tells.
+
+Limits that are known to depend on the kind of pictures hold relative to the dataset: what most of its pictures are like is no defect.
+"""
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 
-from dataset_doctor.checks._rows import images_found
-from dataset_doctor.dataset import NO_SOURCE, Dataset
-from dataset_doctor.findings import Facts, Found, Severity
+from dataset_doctor.checks._found import images_found, sized_boxes
+from dataset_doctor.dataset import Dataset, Rows
+from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.pixels import FileState, Pixels
 
-SMALLEST_SIDE = 10
-"""Ultralytics refuses images with a shorter side."""
+DARK_P99, BRIGHT_P5 = 0.32, 0.95
+ODD_ASPECT = 0.35
+"""The defaults of CleanVision 0.3: 99 % of the points are darker than the first; 95 % are brighter than the second; shorter ÷ longer
+side."""
+
+BLACK_P99 = 0.12
+"""Of pictures darker than this next to nothing is seen on a screen, whatever the rest of the dataset is like."""
+
+LIT_ON_BLACK = 0.1
+"""Median of luma ÷ the bright parts: less where something lit stands on a black ground, as a specimen under a microscope, stars or a
+cut-out. Photographs taken in too little light have 0.25 and more."""
+
+BLANK_CONTRAST = 0.02
+"""Standard deviation of luma. Something dark that covers half a thousandth of a white image gives as much."""
+
+EMPTY_RELIEF = 0.02
+"""Standard deviation of luma about a smooth surface. Photographs out of focus by a twentieth of their width have more."""
+
+SIGN_ENTROPY_BITS, SIGN_ROWS = 1.0, 2
+"""A ground of one level with a line of text has up to half a bit; the evenest sky photographed has two. Of the 16 rows of `detail`."""
+
+FINE_BOX = 4 / 90
+"""Of the short side. Smaller boxes have less than four pixels at the scan's scale, and what is in them cannot be seen there."""
+
+DETAIL_GRID = (16, 4)
+"""Rows and columns of `Pixels.detail`."""
+
+USUAL_SHARE = 0.25
+"""What is true of more than this share of the pictures is how the dataset is, not a mistake in some of them."""
+
+ENOUGH = 20
+"""Pictures from which on it can be said what is usual."""
+
+FENCE_IQR = 3.0
+"""Interquartile ranges beyond the quartiles from which a value is far out (Tukey, 1977)."""
+
+ODD_SIZE_RATIO = 1.5
+OUTLYING_Z, LEAST_SPREAD = -3.5, 0.1
+"""Robust z-score (Iglewicz and Hoaglin, 1993) of a logarithm. LEAST_SPREAD keeps datasets that are all alike from making outliers of small
+differences."""
+
+BLURRY_SHARPNESS = 0.26
+"""The sharpness that a blurry image does not reach. Soft but sharp enough images of some datasets have less, so that it is a condition
+beside the comparison with the rest of the dataset, never alone. docs/pixels.md says from which strength on a blur is found."""
+
+LEAST_SHARP_PX = 16
+"""Short side of images whose sharpness says something: two of the blocks within which it is measured."""
+
+GREY_CHROMA = 8 / 255
+"""In an image with half of the span from black to white and more; less in dark, washed-out or foggy ones, whose colours are nearer to each
+other. A grey image has 0; a faint tint, as of an old print or of a camera's white balance, has up to this."""
+
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"),
+    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "BMP": (".bmp", ".dib"),
+    "DIB": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff", ".dng"),
+    "PNM": (".pnm", ".ppm", ".pgm", ".pbm", ".pfm"),
+    "PPM": (".pnm", ".ppm", ".pgm", ".pbm", ".pfm"),
+    "HEIF": (".heic", ".heif", ".hif"),
+    "HEIC": (".heic", ".heif", ".hif"),
+    "AVIF": (".avif", ".avifs"),
+    "JPEG2000": (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"),
+}
+
+TURNED = (5, 6, 7, 8)
+"""EXIF orientations that exchange width and height."""
 
 
-def image_size_missing(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag image records without width and height.
+# Files --------------------------------------------------------------------------------------------------------------
 
-    **Why it matters.** detectron2, torchvision's references and MMDetection stop with KeyError or IndexError; boxes cannot be checked
-    against the image, nor converted to YOLO, without opening every file.
 
-    **Usual cause.** A script that wrote only what training needed.
+def image_corrupt(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images whose header is fine but whose pixels cannot be decoded.
 
-    **What to do.** Fill in the sizes of the files, with the EXIF orientation applied.
+    **Why it matters.** A check of headers passes them. Ultralytics drops the image with its boxes; torchvision and detectron2 stop in
+    the middle of an epoch.
+
+    **Usual cause.** A damaged download, disk or archive.
+
+    **What to do.** Fetch the file again, or remove it with its labels.
     """
-    images = dataset.images
-    if dataset.format not in ("coco", "voc"):
+    # A file without a readable header is image-unreadable.
+    return _in_state(dataset, facts, FileState.CORRUPT, "image cannot be decoded", "images cannot be decoded")
+
+
+def image_truncated(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag image files that end too early.
+
+    **Why it matters.** The lower part is grey or missing, with boxes on it. Pillow stops unless told otherwise; Ultralytics overwrites
+    the file in your dataset with a version that ends properly.
+
+    **Usual cause.** An interrupted copy or download, or a full disk.
+
+    **What to do.** Fetch the file again. If only the last bytes are missing, save a copy anew and look at it.
+    """
+    return _in_state(dataset, facts, FileState.TRUNCATED, "image file is cut off", "image files are cut off")
+
+
+def image_suspect(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images in which a decoder finds damage, and those that one decoder reads and another does not.
+
+    **Why it matters.** Damaged pictures are read without an error, with stripes or a grey part on which boxes are drawn. Where decoders
+    disagree, the trainer's library decides which pictures are trained on.
+
+    **Usual cause.** A damaged download or disk; else extra bytes, a rare kind of compression, or metadata that breaks the standard.
+
+    **What to do.** Look at the picture, and fetch the file again if it is damaged; else save it anew with the decoder that reads it.
+    """
+    one, many = "image is damaged, or read by one decoder only", "images are damaged, or read by one decoder only"
+    return _in_state(dataset, facts, FileState.SUSPECT, one, many)
+
+
+def _in_state(dataset: Dataset, facts: Facts, state: FileState, one: str, many: str) -> Found | None:
+    pixels = facts.pixels
+    if pixels is None:
         return None
-    rows = np.flatnonzero(((images.width <= 0) | (images.height <= 0)) & (images.source != NO_SOURCE))
+    rows = np.flatnonzero((pixels.state == state) & (dataset.images.file_width > 0))
     if not len(rows):
         return None
-    problems = facts.statistics.problems
-    told = [problem.place for problem in (*problems.get("image-size-invalid", ()), *problems.get("label-unreadable", ()))]
-    coco = dataset.format == "coco"
-    parts = [(place.file, (place.pointer or "").split("/")) for place in told]
-    known = {(file, int(part[2]) if coco else 0) for file, part in parts if not coco or part[1:2] == ["images"]}
-    where = zip(images.source[rows].tolist(), images.position[rows].tolist(), strict=True)
-    kept = [(dataset.sources[file], at if coco else 0) not in known for file, at in where]
-    severity = None if coco else Severity.WARNING
-    return images_found(rows[np.array(kept, bool)], "image record has no size", "image records have no size", "width", severity=severity)
+    details = [error or "" for error in pixels.error[rows].tolist()]
+    return Found(len(rows), plural(len(rows), one, many), images=rows, details=details)
 
 
-def image_size_mismatch(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag images whose size is not the one that the labels declare.
+def image_extension_wrong(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag image files whose suffix names another format than their content is.
 
-    **Why it matters.** detectron2 stops with SizeMismatchError. Others scale the boxes by the wrong size, so that they are all off.
+    **Why it matters.** Readers that go by the suffix fail or pick the wrong decoder (TensorFlow, darknet, DALI); lossy data hides behind
+    `.png`.
 
-    **Usual cause.** Images resized after labelling, or labels and images of different versions.
+    **Usual cause.** Files renamed instead of converted, or pictures from the web, where `.jpg` is often WebP.
 
-    **What to do.** If boxes fit the files, correct the declared sizes; if not, scale the boxes or bring back the original images.
+    **What to do.** Rename the file, and its name in the labels, or convert it.
     """
-    images = dataset.images
-    known = (images.width > 0) & (images.height > 0) & (images.file_width > 0) & (images.file_height > 0)
-    same = (images.width == images.file_width) & (images.height == images.file_height)
-    turned = (images.width == images.file_height) & (images.height == images.file_width)
-    return images_found(known & ~same & ~turned, "image has another size than declared", "images have other sizes than declared", "width")
-
-
-def image_size_swapped(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag images whose declared width is the file's height, and the other way round.
-
-    **Why it matters.** Where the camera stored the picture on its side with an EXIF orientation, some readers turn it and some do not:
-    in one of them all boxes are off. detectron2 stops with SizeMismatchError.
-
-    **Usual cause.** A labelling tool that ignores the EXIF orientation, or width and height exchanged in a script.
-
-    **What to do.** Look at one image with its boxes. Turn the pixels and drop the orientation, or exchange the declared sides.
-    """
-    images = dataset.images
-    turned = (images.width == images.file_height) & (images.height == images.file_width) & (images.width != images.height)
-    wrong = turned & (images.width > 0) & (images.height > 0)
-    return images_found(wrong, "image has width and height exchanged", "images have width and height exchanged", "width")
-
-
-def image_too_small(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag images with a side shorter than 10 pixels.
-
-    **Why it matters.** Ultralytics ignores them, with their labels ("image size <10 pixels").
-
-    **Usual cause.** Thumbnails, tracking pixels from a web page, or a crop that went wrong.
-
-    **What to do.** Remove them.
-    """
-    images = dataset.images
-    from_file = np.minimum(images.file_width, images.file_height)
-    declared = np.minimum(images.width, images.height)
-    side = np.where(from_file > 0, from_file, declared)
-    return images_found(
-        (side > 0) & (side < SMALLEST_SIDE), "image is less than 10 px wide or high", "images are less than 10 px wide or high"
-    )
-
-
-def image_not_jpg(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag images of a VOC dataset with lists in ImageSets whose names do not end in `.jpg`.
-
-    **Why it matters.** Its lists hold names without an ending, and torchvision, detectron2 and MMDetection add `.jpg`: they stop with
-    FileNotFoundError.
-
-    **Usual cause.** PNG files put into VOC's folders, or `.JPG` and `.jpeg` from cameras.
-
-    **What to do.** Convert or rename the files, or use a reader that finds other endings.
-    """
-    if dataset.format != "voc" or dataset.variant != "devkit":
+    pixels = facts.pixels
+    if pixels is None:
         return None
+    pairs = zip(dataset.images.file_name.tolist(), pixels.file_format.tolist(), strict=True)
+    suffixes = [(posixpath.splitext(name)[1].lower(), kind) for name, kind in pairs]
+    rows = np.array([row for row, (suffix, kind) in enumerate(suffixes) if kind in SUFFIXES and suffix not in SUFFIXES[kind]], np.intp)
+    if not len(rows):
+        return None
+    message = plural(len(rows), "image is not what its suffix says", "images are not what their suffixes say")
+    details = [f"{suffixes[row][1]} named {suffixes[row][0] or 'without a suffix'}" for row in rows.tolist()]
+    return Found(len(rows), message, images=rows, details=details)
+
+
+def image_exif_rotated(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images stored turned or mirrored, which EXIF metadata tell the viewer to set right.
+
+    **Why it matters.** OpenCV and Ultralytics turn such a picture, Pillow and torchvision do not unless told: boxes drawn on the one lie
+    beside the objects in the other. An error where the labels give the size before turning and boxes fit only that; a warning where they
+    give that size; else worth knowing.
+
+    **Usual cause.** Pictures taken with a phone held upright.
+
+    **What to do.** Turn the pixels and drop the orientation (`PIL.ImageOps.exif_transpose`), then check some boxes by eye.
+    """
+    pixels, images = facts.pixels, dataset.images
+    if pixels is None:
+        return None
+    wrong = pixels.orientation > 1
+    turned = np.isin(pixels.orientation, TURNED) & (images.file_width > 0) & (images.file_width != images.file_height)
+    raw_size = turned & (images.width == images.file_height) & (images.height == images.file_width)
+    fits_only_raw = np.zeros(dataset.n_images, bool)
+    if raw_size.any():
+        of = dataset.annotations.image
+        boxes = dataset.boxes
+        oriented = np.stack([images.file_width[of], images.file_height[of]], axis=1)
+        leaves_oriented = (boxes[:, 2:] > oriented + 1).any(axis=1)
+        leaves_raw = (boxes[:, 2:] > oriented[:, ::-1] + 1).any(axis=1)
+        fits_only_raw[of[leaves_oriented]] = True
+        fits_only_raw[of[leaves_raw]] = False
+        fits_only_raw &= raw_size
+    severity = Severity.ERROR if fits_only_raw.any() else Severity.WARNING if raw_size.any() else Severity.INFO
+    message = plural(int(wrong.sum()), "image is stored turned or mirrored", "images are stored turned or mirrored")
+    if fits_only_raw.any():
+        message += f"; the boxes of {int(fits_only_raw.sum()):,} fit only the picture before it is turned"
+    rows = np.flatnonzero(wrong)
+    details = [
+        f"EXIF orientation {orientation}" + (", boxes drawn before turning" if only else "")
+        for orientation, only in zip(pixels.orientation[rows].tolist(), fits_only_raw[rows].tolist(), strict=True)
+    ]
+    return Found(len(rows), message, images=rows, severity=severity, details=details) if len(rows) else None
+
+
+# Light and sharpness ------------------------------------------------------------------------------------------------
+
+
+def image_dark(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images that are far darker than the rest of the dataset, or nearly black.
+
+    **Why it matters.** Little can be seen on them, and labels drawn there are guesses. Where many images are dark, it is only said.
+
+    **Usual cause.** Underexposure, a covered lens, frames from a fade; 16-bit data read as 8-bit.
+
+    **What to do.** Remove those on which nothing can be seen; keep the others if the model will meet such images.
+
+    Flagged is an image in which no channel of 99 % of the points reaches 0.32 of full brightness, and which is darker than the others by a
+    robust z-score of -3.5 where there are 20 and more. A dataset that holds every light from noon to night has no such outliers. Below 0.12
+    an image is flagged whatever the others are like. Something lit on a black ground is not dark.
+    """
+
+    def dark(pixels: Pixels) -> NDArray[np.bool_]:
+        value = pixels.value_p99
+        dim = (value < DARK_P99) & (pixels.brightness_p50 >= LIT_ON_BLACK * value)
+        return (value < BLACK_P99) | (dim & _outlying(value, np.isfinite(value), few=True))
+
+    return _unusual(facts, dark, "image is very dark", "images are very dark")
+
+
+def image_bright(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images of which 95 % of the points are nearly white (0.95 of full brightness and more), and the rest hardly darker.
+
+    **Why it matters.** The image is washed out or empty. Where many images are bright, as scans of documents, it is only said.
+
+    **Usual cause.** Overexposure, blank pages, a transparent picture on white.
+
+    **What to do.** Remove those on which nothing can be seen.
+
+    A small object on a white ground is something to see: the standard deviation of luma is below 0.02 where there is none.
+    """
+
+    def bright(pixels: Pixels) -> NDArray[np.bool_]:
+        return (pixels.brightness_p5 > BRIGHT_P5) & (pixels.contrast < BLANK_CONTRAST)
+
+    return _unusual(facts, bright, "image is nearly white", "images are nearly white")
+
+
+def image_low_information(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images with next to nothing on them: a single colour, a gradient, or a small sign on a plain ground.
+
+    **Why it matters.** There is nothing to learn from a single colour, and perceptual hashes cannot tell such images apart.
+
+    **Usual cause.** Placeholders, failed downloads, a covered lens, frames from a fade.
+
+    **What to do.** Look at them, and remove those that are empty. Where many are like that, it is only said.
+
+    Luma bends nowhere by 8 of 256 levels from pixel to pixel, at one small size for all images, and deviates from a smooth surface by less
+    than 0.02. Or its histogram holds less than 1 bit, and it bends only in a strip of an eighth of the height. An image is not empty if
+    luma bends inside of a box, or if a box is smaller than 4 pixels of that size, so that its content cannot be seen there.
+    """
+
+    def empty(pixels: Pixels) -> NDArray[np.bool_]:
+        sign = (pixels.entropy < SIGN_ENTROPY_BITS) & (pixels.detail > 0)
+        rows = np.flatnonzero(sign)
+        sign[rows[_detail_cells(pixels, rows).any(axis=2).sum(axis=1) > SIGN_ROWS]] = False
+        nearly = sign | _is_smooth(pixels)
+        nearly[_with_something_in_a_box(dataset, pixels, np.flatnonzero(nearly))] = False
+        return nearly
+
+    return _unusual(facts, empty, "image holds almost no information", "images hold almost no information")
+
+
+def _is_smooth(pixels: Pixels) -> NDArray[np.bool_]:
+    """Tell which images are a single colour, a gradient, or nearly so."""
+    smooth: NDArray[np.bool_] = (pixels.detail == 0) & (pixels.relief < EMPTY_RELIEF)
+    return smooth
+
+
+def _detail_cells(pixels: Pixels, rows: Rows) -> NDArray[np.uint8]:
+    """Give the cells of `detail` of some images (n, rows, columns): 1 where luma bends."""
+    return np.unpackbits(pixels.detail[rows].astype(">u8").view(np.uint8)).reshape(-1, *DETAIL_GRID)
+
+
+def _with_something_in_a_box(dataset: Dataset, pixels: Pixels, rows: Rows) -> Rows:
+    """Give those of some images that have a box with a cell of `detail` in it, or one in which the scan cannot see."""
+    if not len(rows):
+        return rows
+    chosen = np.full(dataset.n_images, -1, np.intp)
+    chosen[rows] = np.arange(len(rows))
+    n_down, n_across = DETAIL_GRID
+    below = np.zeros((len(rows), n_down + 1, n_across + 1), np.intp)  # cells with detail above and left of each corner of the grid
+    below[:, 1:, 1:] = _detail_cells(pixels, rows).cumsum(axis=1).cumsum(axis=2)
+    of = chosen[dataset.annotations.image]
+    grid = np.tile([n_across, n_down], 2)
+    boxes, sizes = sized_boxes(dataset)
+    fine = boxes.min(axis=1) < FINE_BOX * sizes.min(axis=1)
+    corners = dataset.boxes / np.tile(sizes, 2) * grid
+    usable = (of >= 0) & np.isfinite(corners).all(axis=1)
+    of, fine, corners = of[usable], fine[usable], np.clip(corners[usable], 0, grid)
+    left, top = np.floor(corners[:, :2]).astype(np.intp).T
+    right, bottom = np.ceil(corners[:, 2:]).astype(np.intp).T
+    inside = below[of, bottom, right] - below[of, top, right] - below[of, bottom, left] + below[of, top, left]
+    found: Rows = rows[np.unique(of[(inside > 0) | fine])]
+    return found
+
+
+def image_blurry(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images that are far less sharp than the rest of the dataset, and grossly blurred.
+
+    **Why it matters.** Edges of objects cannot be seen, so that boxes are inaccurate.
+
+    **Usual cause.** A shaken camera, a wrong focus, a small picture blown up.
+
+    **What to do.** Remove the worst. Keep some if the model will meet such pictures.
+
+    Sharpness is the spread of second differences ÷ that of brightness within small blocks, at one small size for all images. Flagged is
+    a robust z-score of -3.5 and less among at least 20 images, with a sharpness below 0.26. At that size, 90 px on the short side, fine
+    blur is not seen: out of focus by 6 % of the short side is found, 2 % is not. In images of 32 px only gross blur is told from their own
+    softness.
+    """
+    pixels = facts.pixels
+    if pixels is None:
+        return None
+    width, height, known = _file_sizes(dataset)
+    large = known & (np.minimum(width, height) >= LEAST_SHARP_PX)
+    usable = large & ~pixels.is_flat & (pixels.sharpness > 0) & ~_is_smooth(pixels)
+    blurry = _outlying(pixels.sharpness, usable) & (pixels.sharpness < BLURRY_SHARPNESS)
+    return images_found(blurry, "image is blurry", "images are blurry")
+
+
+def _outlying(values: NDArray[np.float32], usable: NDArray[np.bool_], *, few: bool = False) -> NDArray[np.bool_]:
+    """Tell which values are far below the others, as ratios go; `few` is what to say where there are too few to tell."""
+    if usable.sum() < ENOUGH:
+        return usable & few
+    logs = np.log(np.maximum(values.astype(np.float64), np.finfo(np.float32).tiny))
+    median = np.median(logs[usable])
+    spread = max(LEAST_SPREAD, 1.4826 * float(np.median(np.abs(logs[usable] - median))))
+    out: NDArray[np.bool_] = usable & ((logs - median) / spread <= OUTLYING_Z)
+    return out
+
+
+def _unusual(facts: Facts, test: Callable[[Pixels], NDArray[np.bool_]], one: str, many: str) -> Found | None:
+    """Report the pictures for which a test holds; only as worth knowing where it holds for a good part of the dataset."""
+    if facts.pixels is None:
+        return None
+    wrong = test(facts.pixels)
+    usual = wrong.sum() > USUAL_SHARE * max(ENOUGH, np.isfinite(facts.pixels.entropy).sum())
+    return images_found(wrong, one, many, severity=Severity.INFO if usual else None)
+
+
+# Shape and size -----------------------------------------------------------------------------------------------------
+
+
+def image_odd_aspect(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag pictures that are very long or very high, and of another shape than the rest.
+
+    **Why it matters.** Scaled to a square they lose their objects; letterboxed they are mostly padding.
+
+    **Usual cause.** Banners, panoramas, a screen shot of a whole page, a crop that went wrong.
+
+    **What to do.** Cut them into tiles, or remove them.
+    """
+    if facts.pixels is None:
+        return None
+    width, height, known = _file_sizes(dataset)
+    ratio = np.minimum(width, height) / np.maximum(width, height)
+    odd = known & (ratio < ODD_ASPECT) & _far_out(np.log(width / height), known)
+    return images_found(odd, "image has an extreme shape", "images have an extreme shape")
+
+
+def image_odd_size(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag pictures that are much smaller or larger than the others.
+
+    **Why it matters.** Small ones become blurry when scaled up, and objects on large ones vanish when scaled down.
+
+    **Usual cause.** Thumbnails among photographs, or pictures of two sources.
+
+    **What to do.** Look at the smallest. Cut the largest into tiles if their objects are small.
+
+    Flagged is a side (the root of the area) three interquartile ranges beyond the quartiles, and at least a factor of 1.5 from the median,
+    among at least 20 pictures.
+    """
+    if facts.pixels is None:
+        return None
+    width, height, known = _file_sizes(dataset)
+    if known.sum() < ENOUGH:
+        return None
+    side = np.sqrt(width * height)
+    from_median = np.abs(np.log(side / np.median(side[known]))) >= np.log(ODD_SIZE_RATIO)
+    return images_found(known & from_median & _far_out(side, known), "image has an unusual size", "images have an unusual size")
+
+
+def _file_sizes(dataset: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Give width and height of each file, and whether they are known; 1 where not."""
     images = dataset.images
-    other = np.fromiter([not name.endswith(".jpg") for name in images.file_name.tolist()], bool, len(images))
-    return images_found(other & images.has_file, "image of a VOC list does not end in .jpg", "images of VOC lists do not end in .jpg")
+    known = (images.file_width > 0) & (images.file_height > 0)
+    width, height = (np.where(known, side, 1).astype(np.float64) for side in (images.file_width, images.file_height))
+    return width, height, known
+
+
+def _far_out(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    if not known.any():
+        return known
+    low, high = np.quantile(values[known], [0.25, 0.75])
+    reach = FENCE_IQR * (high - low)
+    out: NDArray[np.bool_] = (values < low - reach) | (values > high + reach)
+    return out
+
+
+# Kinds of pictures --------------------------------------------------------------------------------------------------
+
+
+def image_grey_among_colour(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag grey images in a dataset of colour images.
+
+    **Why it matters.** A model may take greyness for a sign of a class. Readers that do not ask for RGB give one channel and stop the
+    batch.
+
+    **Usual cause.** Infrared frames at night, old photographs, scans.
+
+    **What to do.** Usually nothing, as long as grey images are spread over the classes.
+
+    Grey is an image whose channels differ by at most 8 of 256 levels in all but 0.5 % of its points. A coloured object on a grey ground, or
+    a grey object photographed in colour, differs by more.
+    """
+    pixels = facts.pixels
+    if pixels is None:
+        return None
+    # A single colour, as of a blank page, is image-low-information.
+    span = np.minimum(2 * (pixels.value_p99 - pixels.brightness_p1), 1)
+    grey = (pixels.chroma <= GREY_CHROMA * span) & ~_is_smooth(pixels)
+    measured = np.isfinite(pixels.chroma).sum()
+    if measured < ENOUGH or grey.sum() > USUAL_SHARE * measured:
+        return None
+    return images_found(grey, "image is grey among colour pictures", "images are grey among colour pictures")
+
+
+def image_alpha(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images with transparency.
+
+    **Why it matters.** Readers disagree on what lies behind transparent points: black, white, or whatever colour is stored there. Those
+    that keep the fourth channel do not fit a model for three.
+
+    **Usual cause.** Cut-out objects, logos, screen shots saved as PNG.
+
+    **What to do.** Put them on a background of your choice and save them as RGB.
+    """
+    return _of_mode(facts, ("RGBA", "LA", "PA", "RGBa", "La"), "image has transparency", "images have transparency")
+
+
+def image_cmyk(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images in the colours of print (CMYK).
+
+    **Why it matters.** Readers turn them into RGB differently, some with inverted colours; others refuse them.
+
+    **Usual cause.** Pictures made for print.
+
+    **What to do.** Convert them to RGB.
+    """
+    return _of_mode(facts, ("CMYK",), "image is in print colours (CMYK)", "images are in print colours (CMYK)")
+
+
+def image_palette(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images stored as numbers of a palette.
+
+    **Why it matters.** A reader that does not ask for RGB gives the numbers, which mean nothing as brightness. Such a file among images is
+    often a mask.
+
+    **Usual cause.** GIFs, PNGs made small for the web, segmentation masks in the wrong folder.
+
+    **What to do.** Convert pictures to RGB; move masks to where they belong.
+    """
+    return _of_mode(facts, ("P",), "image is stored with a palette", "images are stored with a palette")
+
+
+def _of_mode(facts: Facts, modes: tuple[str, ...], one: str, many: str) -> Found | None:
+    return None if facts.pixels is None else images_found(np.isin(facts.pixels.mode.astype(str), modes), one, many)
+
+
+def image_deep(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images with more than 8 bits a channel.
+
+    **Why it matters.** Pillow clips 16-bit grey to white when it converts to RGB, OpenCV cuts off the lower bits, others keep the numbers:
+    three different pictures.
+
+    **Usual cause.** Medical, thermal, depth and satellite images.
+
+    **What to do.** Scale to 8 bits once, with limits of your choice, or read them with code that knows their range.
+    """
+    if facts.pixels is None:
+        return None
+    return images_found(facts.pixels.bit_depth > 8, "image has more than 8 bits a channel", "images have more than 8 bits a channel")
+
+
+def image_animated(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag files that hold several pictures: animations and multi-page files.
+
+    **Why it matters.** Readers take the first and pass over the others; the labels may be of another one.
+
+    **Usual cause.** GIF and WebP animations from the web, TIFF stacks, phones that add a preview.
+
+    **What to do.** Save the picture that the labels are of as a file of its own.
+    """
+    if facts.pixels is None:
+        return None
+    return images_found(facts.pixels.frames > 1, "file holds several pictures", "files hold several pictures")
+
+
+def image_metadata_private(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images whose metadata tell where they were taken, or name a device or person.
+
+    **Why it matters.** Whoever publishes the dataset publishes homes and names with it.
+
+    **Usual cause.** Pictures straight from a phone or camera.
+
+    **What to do.** Remove the metadata before publishing, but turn the pixels first where an EXIF orientation is stored.
+    """
+    pixels = facts.pixels
+    if pixels is None or not (pixels.has_gps | pixels.has_serial).any():
+        return None
+    rows = np.flatnonzero(pixels.has_gps | pixels.has_serial)
+    places = int(pixels.has_gps.sum())
+    message = plural(len(rows), "image carries private metadata", "images carry private metadata")
+    if places:
+        message += f", {places:,} with the place where {'it was' if places == 1 else 'they were'} taken"
+    return Found(len(rows), message, images=rows)

@@ -9,7 +9,7 @@ from collections import defaultdict
 import numpy as np
 
 from dataset_doctor.checks._classes import named
-from dataset_doctor.checks._problems import reported
+from dataset_doctor.checks._found import reported
 from dataset_doctor.dataset import Dataset, Place
 from dataset_doctor.findings import Facts, Found, plural
 

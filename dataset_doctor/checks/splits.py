@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.checks._classes import class_places, named, training_split
+from dataset_doctor.checks._found import reported
 from dataset_doctor.checks._groups import groups_found, picture_groups, with_first
-from dataset_doctor.checks._problems import reported
 from dataset_doctor.dataset import WHOLE_SPLIT, Dataset, Place, Rows
 from dataset_doctor.files.splits import canonical_split
 from dataset_doctor.findings import Facts, Found, Severity, plural
-from dataset_doctor.relations import Labels, same_names, sources, stems_of, videos, without_export
+from dataset_doctor.relations import Labels, same_names, sources, videos
 from dataset_doctor.statistics import RARE_IMAGES, statistics
 
 EVALUATED = ("val", "test")
@@ -477,29 +477,3 @@ def _spanned(group: Rows, exact_group: NDArray[np.int32], member: NDArray[np.boo
     """Tell whether identical images of a group lie in several splits."""
     exact = exact_group[group]
     return any(member[group[exact == number]].any(axis=0).sum() > 1 for number in np.unique(exact[exact >= 0]).tolist())
-
-
-def copies_of_one_source(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag pictures of one split that were made from one source, as Roboflow's names (`name.rf.hash`) tell.
-
-    **Why it matters.** Nothing is wrong with augmented copies in train. They count as one picture when you ask how much data there is, and
-    in val or test they weigh some pictures more than others.
-
-    **Usual cause.** An export with augmentation, "outputs per training example" above 1.
-
-    **What to do.** Keep the copies of one source in one split. To augment while training, export without.
-    """
-    stems = stems_of(dataset.images.file_name.tolist())
-    groups: dict[tuple[str, bytes], list[int]] = defaultdict(list)
-    stated = dataset.images.is_repeat.tolist()
-    for row, (stem, split) in enumerate(zip(stems, map(bytes, dataset.images.in_split), strict=True)):
-        source = without_export(stem)
-        if source != stem and any(c.isalnum() for c in source) and not stated[row]:
-            groups[source, split].append(row)
-    several = [rows for rows in groups.values() if len(rows) > 1]
-    if not several:
-        return None
-    rows = np.array(sorted(row for group in several for row in group), np.intp)
-    n = len(several)
-    message = f"{plural(n, 'source picture has', 'source pictures have')} several copies in one split ({plural(len(rows), 'image')})"
-    return Found(n, message, images=rows)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.text import Text
 
+from dataset_doctor.checks import FAMILIES
 from dataset_doctor.findings import Check
 from dataset_doctor.report.text import encodable
 
@@ -34,14 +35,3 @@ def show_checks(checks: Sequence[Check], console: Console | None = None) -> None
         console.print(Text(f"  {check.code}  {check.severity.value:<7}  {check.name}"))
     console.print()
     console.print(Text("dataset-doctor explain CODE shows what a check flags, why it matters and what to do."))
-
-
-FAMILIES = {
-    "DD0": "files, paths, lists and configuration",
-    "DD1": "label records",
-    "DD2": "balance and classes",
-    "DD3": "splits",
-    "DD4": "pictures",
-    "DD5": "duplicates",
-    "DD6": "safety and portability",
-}

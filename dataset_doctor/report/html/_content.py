@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dataset_doctor.checks import CHECKS
+from dataset_doctor.checks import CHECKS, FAMILIES
 from dataset_doctor.dataset import Place
 from dataset_doctor.findings import POLICIES, Finding, Policy, Recommendation, Report, plural, screening
 from dataset_doctor.report import wording
@@ -152,7 +152,7 @@ def _picture(place: Place) -> str | None:
 def _finding(
     report: Report, finding: Finding, pictured: Sequence[str], made: dict[str, Thumbnail], index: dict[str, int]
 ) -> dict[str, Any]:
-    from dataset_doctor.report.explain import FAMILIES, FIXES
+    from dataset_doctor.report.explain import FIXES
 
     advice = next((r for r in report.recommendations if finding.code in r.addresses), None)
     places = finding.locations[:PLACES]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.checks._rows import annotations_found
+from dataset_doctor.checks._found import annotations_found
 from dataset_doctor.dataset import Dataset, Flaw, Geometry
 from dataset_doctor.findings import Facts, Found, Severity
 from dataset_doctor.geometry import overshoot

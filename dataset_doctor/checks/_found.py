@@ -55,3 +55,12 @@ def without_reported(dataset: Dataset, facts: Facts, rows: Rows, *kinds: Problem
     kept = [(dataset.sources[file], None if coco else line, position if coco else None) not in known for file, line, position in keys]
     left: Rows = rows[np.array(kept, bool)]
     return left
+
+
+def reported(facts: Facts, kind: ProblemKind, one: str, many: str) -> Found | None:
+    """Report the problems of a kind; `one` and `many` say what is wrong with one and with several of them."""
+    problems = facts.statistics.problems.get(kind, ())
+    if not problems:
+        return None
+    count = sum(problem.count for problem in problems)
+    return Found(count, plural(count, one, many), problems=problems)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.checks._rows import annotations_found
+from dataset_doctor.checks._found import annotations_found
 from dataset_doctor.dataset import Dataset, Flag, Geometry, Rows
-from dataset_doctor.findings import Facts, Found, Severity
+from dataset_doctor.findings import Facts, Found, Severity, plural
 from dataset_doctor.geometry import widths_heights
 
 AREA_SHARE, AREA_PX2 = 0.05, 2.0
@@ -18,6 +18,29 @@ FEW_RECORDS = 2
 ONES_TO_ZERO = 3
 """A dataset is counted from 1 where this many times more boxes begin at 1 than at 0."""
 DEVKIT = "The VOC20xx Database"
+
+
+def class_undeclared(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag annotations of a class that the dataset does not declare.
+
+    **Why it matters.** Ultralytics from 8.4 on ignores the image; before, a class number equal to the number of classes passed and stopped
+    the training with a CUDA assertion. detectron2 raises KeyError, MMDetection drops the record without a word. Here the records
+    count in the totals and in no class.
+
+    **Usual cause.** A class added while labelling but not to the configuration, numbers that start at 1, or merged datasets.
+
+    **What to do.** Declare the class, or correct the numbers.
+    """
+    rows = np.flatnonzero(dataset.annotations.class_index < 0)
+    places = [problem.place for problem in facts.statistics.problems.get("class-name-missing", ())]
+    # A COCO category without a name is no annotation without a class.
+    unnamed = {(p.file, p.line, p.pointer) for p in places if not (p.pointer or "").startswith("/categories/")}
+    if not len(rows) or len(rows) <= len(unnamed):
+        return None
+    written = sorted({str(value) for value in dataset.annotations.class_id[rows].tolist()}, key=lambda text: (len(text), text))
+    shown = ", ".join(written[:5]) + (f" and {len(written) - 5:,} more" if len(written) > 5 else "")
+    message = f"{plural(len(rows), 'annotation is', 'annotations are')} of a class that is not declared: {shown}"
+    return Found(len(rows), message, annotations=rows, field="category_id")
 
 
 # COCO ---------------------------------------------------------------------------------------------------------------

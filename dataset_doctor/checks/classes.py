@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from dataset_doctor.checks._classes import class_places, counts_of, named, training_split
+from dataset_doctor.checks._found import reported
 from dataset_doctor.dataset import NO_ID, Dataset, LabelState, Place
 from dataset_doctor.findings import Facts, Found, Severity, plural
 from dataset_doctor.statistics import RARE_IMAGES
@@ -264,6 +265,18 @@ def class_name_placeholder(dataset: Dataset, facts: Facts) -> Found | None:
     names = named([dataset.classes[row].name for row in rows])
     message = f"{plural(len(rows), 'class name says', 'class names say')} nothing of what is in the picture: {names}"
     return Found(len(rows), message, places=class_places(dataset, rows))
+
+
+def class_name_not_text(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag class names in YAML that are not quoted and that YAML takes for something else: no, on, null, 007, 12:30, 1e3.
+
+    **Why it matters.** Ultralytics and others read `no` as False and `007` as 7 and name the class so. Two such names can become one.
+
+    **Usual cause.** Names that are codes or short words, typed without quotes.
+
+    **What to do.** Put the names in quotes.
+    """
+    return reported(facts, "class-name-not-text", "class name is no text to YAML", "class names are no text to YAML")
 
 
 def _root_categories(dataset: Dataset, instances: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[int]:

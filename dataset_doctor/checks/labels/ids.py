@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.checks._classes import class_places, named
-from dataset_doctor.checks._rows import annotations_found, images_found, without_reported
+from dataset_doctor.checks._found import annotations_found, images_found, without_reported
 from dataset_doctor.dataset import NO_ID, NO_SOURCE, Dataset, Rows
 from dataset_doctor.findings import Facts, Found, plural
 

@@ -1,0 +1,106 @@
+"""DD1: image sizes as declared, against those of the files."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dataset_doctor.checks._found import images_found
+from dataset_doctor.dataset import NO_SOURCE, Dataset
+from dataset_doctor.findings import Facts, Found, Severity
+
+SMALLEST_SIDE = 10
+"""Ultralytics refuses images with a shorter side."""
+
+
+def image_size_missing(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag image records without width and height.
+
+    **Why it matters.** detectron2, torchvision's references and MMDetection stop with KeyError or IndexError; boxes cannot be checked
+    against the image, nor converted to YOLO, without opening every file.
+
+    **Usual cause.** A script that wrote only what training needed.
+
+    **What to do.** Fill in the sizes of the files, with the EXIF orientation applied.
+    """
+    images = dataset.images
+    if dataset.format not in ("coco", "voc"):
+        return None
+    rows = np.flatnonzero(((images.width <= 0) | (images.height <= 0)) & (images.source != NO_SOURCE))
+    if not len(rows):
+        return None
+    problems = facts.statistics.problems
+    told = [problem.place for problem in (*problems.get("image-size-invalid", ()), *problems.get("label-unreadable", ()))]
+    coco = dataset.format == "coco"
+    parts = [(place.file, (place.pointer or "").split("/")) for place in told]
+    known = {(file, int(part[2]) if coco else 0) for file, part in parts if not coco or part[1:2] == ["images"]}
+    where = zip(images.source[rows].tolist(), images.position[rows].tolist(), strict=True)
+    kept = [(dataset.sources[file], at if coco else 0) not in known for file, at in where]
+    severity = None if coco else Severity.WARNING
+    return images_found(rows[np.array(kept, bool)], "image record has no size", "image records have no size", "width", severity=severity)
+
+
+def image_size_mismatch(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images whose size is not the one that the labels declare.
+
+    **Why it matters.** detectron2 stops with SizeMismatchError. Others scale the boxes by the wrong size, so that they are all off.
+
+    **Usual cause.** Images resized after labelling, or labels and images of different versions.
+
+    **What to do.** If boxes fit the files, correct the declared sizes; if not, scale the boxes or bring back the original images.
+    """
+    images = dataset.images
+    known = (images.width > 0) & (images.height > 0) & (images.file_width > 0) & (images.file_height > 0)
+    same = (images.width == images.file_width) & (images.height == images.file_height)
+    turned = (images.width == images.file_height) & (images.height == images.file_width)
+    return images_found(known & ~same & ~turned, "image has another size than declared", "images have other sizes than declared", "width")
+
+
+def image_size_swapped(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images whose declared width is the file's height, and the other way round.
+
+    **Why it matters.** Where the camera stored the picture on its side with an EXIF orientation, some readers turn it and some do not:
+    in one of them all boxes are off. detectron2 stops with SizeMismatchError.
+
+    **Usual cause.** A labelling tool that ignores the EXIF orientation, or width and height exchanged in a script.
+
+    **What to do.** Look at one image with its boxes. Turn the pixels and drop the orientation, or exchange the declared sides.
+    """
+    images = dataset.images
+    turned = (images.width == images.file_height) & (images.height == images.file_width) & (images.width != images.height)
+    wrong = turned & (images.width > 0) & (images.height > 0)
+    return images_found(wrong, "image has width and height exchanged", "images have width and height exchanged", "width")
+
+
+def image_too_small(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images with a side shorter than 10 pixels.
+
+    **Why it matters.** Ultralytics ignores them, with their labels ("image size <10 pixels").
+
+    **Usual cause.** Thumbnails, tracking pixels from a web page, or a crop that went wrong.
+
+    **What to do.** Remove them.
+    """
+    images = dataset.images
+    from_file = np.minimum(images.file_width, images.file_height)
+    declared = np.minimum(images.width, images.height)
+    side = np.where(from_file > 0, from_file, declared)
+    return images_found(
+        (side > 0) & (side < SMALLEST_SIDE), "image is less than 10 px wide or high", "images are less than 10 px wide or high"
+    )
+
+
+def image_not_jpg(dataset: Dataset, facts: Facts) -> Found | None:
+    """Flag images of a VOC dataset with lists in ImageSets whose names do not end in `.jpg`.
+
+    **Why it matters.** Its lists hold names without an ending, and torchvision, detectron2 and MMDetection add `.jpg`: they stop with
+    FileNotFoundError.
+
+    **Usual cause.** PNG files put into VOC's folders, or `.JPG` and `.jpeg` from cameras.
+
+    **What to do.** Convert or rename the files, or use a reader that finds other endings.
+    """
+    if dataset.format != "voc" or dataset.variant != "devkit":
+        return None
+    images = dataset.images
+    other = np.fromiter([not name.endswith(".jpg") for name in images.file_name.tolist()], bool, len(images))
+    return images_found(other & images.has_file, "image of a VOC list does not end in .jpg", "images of VOC lists do not end in .jpg")
