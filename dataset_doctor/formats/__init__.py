@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 
-from dataset_doctor.dataset import Dataset, FormatName, Given, Place, Problem, Shapes
+from dataset_doctor.dataset import Dataset, FormatName, Given, Place, Problem
 from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, did_you_mean, operand
 from dataset_doctor.files.images import read_picture, unalterable
 from dataset_doctor.files.names import suffix
@@ -21,11 +20,11 @@ from dataset_doctor.formats.coco import COCO
 from dataset_doctor.formats.elsewhere import with_elsewhere
 from dataset_doctor.formats.fingerprint import fingerprint
 from dataset_doctor.formats.folder import FOLDER
-from dataset_doctor.formats.format import Candidate, Format
+from dataset_doctor.formats.format import Candidate, Format, find_format, format_of
 from dataset_doctor.formats.layout import canonical_names as flat_names_of
 from dataset_doctor.formats.losses import LeftOut, left_out, losses, unwritable
 from dataset_doctor.formats.manifest import stated, with_stated
-from dataset_doctor.formats.outlines import read_outlines
+from dataset_doctor.formats.outlines import begin_shapes, read_outlines, read_shapes
 from dataset_doctor.formats.voc import VOC
 from dataset_doctor.formats.writing import Written, disk_bytes, write
 from dataset_doctor.formats.yolo import YOLO
@@ -38,8 +37,10 @@ __all__ = [
     "begin_shapes",
     "check_place",
     "disk_bytes",
+    "find_format",
     "fingerprint",
     "flat_names_of",
+    "format_of",
     "left_out",
     "losses",
     "read",
@@ -75,7 +76,7 @@ def read(
 
     Args:
         path: A folder, or a file that stands for a dataset: `data.yaml`, `obj.data`, a COCO `.json`, a VOC `.xml` …
-        format: "coco", "voc", "yolo" or "folder" to override the detection.
+        format: A name in `FORMATS` to override the detection.
         images: A folder with the images, where the labels do not say; may lie outside `path`.
         classes: A text file with a class name a line, in class order.
         progress: Called with what is done, how much and how much in all.
@@ -95,25 +96,6 @@ def read(
     given = Given(os.fspath(path), format, *(None if one is None else os.fspath(one) for one in (images, classes)))
     dataset = dataclasses.replace(dataset if told is None else with_stated(dataset, told), given=given)
     return _with_context(dataset, tree, candidate, others)
-
-
-def read_shapes(dataset: Dataset, progress: Progress = silent) -> Shapes | None:
-    """Measure polygons, masks and keypoints of a dataset that was read; its label files are read a second time.
-
-    Args:
-        dataset: What `read` gave; its images and annotations may have been selected since.
-        progress: Called with what is done, how much and how much in all.
-
-    Returns:
-        One row an annotation; None where the format has nothing to measure.
-    """
-    return begin_shapes(dataset, progress)()
-
-
-def begin_shapes(dataset: Dataset, progress: Progress = silent) -> Callable[[], Shapes | None]:
-    """Begin what `read_shapes` does, on other processes where the labels are large; call the result for the shapes."""
-    begin = FORMATS[dataset.format].shapes
-    return begin(dataset, progress) if begin and dataset.n_annotations else lambda: None
 
 
 def _tree(path: Path, images: str | os.PathLike[str] | None) -> tuple[Tree, str | None]:
@@ -169,10 +151,7 @@ def recognise(
         DatasetNotFound: with what was looked for.
         SeveralDatasets: with the commands to choose from.
     """
-    candidates = [c for name in FORMATS if name != "folder" and format in (None, name) for c in FORMATS[name].detect(tree, only)]
-    # Folders with names are everywhere; they are classes only where no label file says otherwise.
-    if not candidates and format in (None, "folder"):
-        candidates = FORMATS["folder"].detect(tree, only)
+    candidates = _candidates(tree, only, format)
     if not candidates:
         raise _nothing_here(tree, only, format)
     if only is None and format is None:
@@ -180,15 +159,15 @@ def recognise(
     if len(candidates) == 1:
         return candidates[0], ()
     claims = {id(c): FORMATS[c.format].claims(tree, c) for c in candidates}
-    order = ("coco", "voc", "yolo", "folder")
-    ranked = sorted(candidates, key=lambda c: (-len(claims[id(c)]), not (c.format == "yolo" and c.declared), order.index(c.format), c.root))
+    order = list(FORMATS)
+    ranked = sorted(candidates, key=lambda c: (-len(claims[id(c)]), not c.declared, order.index(c.format), c.root))
     main, others, apart, small = ranked[0], [], [], []
     for other in ranked[1:]:
         here, there = claims[id(main)], claims[id(other)]
         smaller = min(len(here), len(there))
         if here & there or (not smaller and _nested(main.root, other.root)):
             others.append(other)
-        elif other.format == "folder" and smaller < PARALLEL_SHARE * len(here):
+        elif FORMATS[other.format].last_resort and smaller < PARALLEL_SHARE * len(here):
             small.append(other)
         elif not smaller or smaller >= PARALLEL_SHARE * len(here) or other.format == main.format or not _nested(main.root, other.root):
             apart.append(other)
@@ -197,6 +176,13 @@ def recognise(
     if (apart and format is None) or len({c.root for c in [main, *apart]}) > 1:
         raise _several(tree, [main, *apart, *small], shown or str(tree.root))
     return main, tuple(others)
+
+
+def _candidates(tree: Tree, only: str | None = None, format: str | None = None) -> list[Candidate]:
+    """Name the datasets in a tree; those of formats that are a last resort only where there are no others."""
+    asked = [one for one in FORMATS.values() if format in (None, one.name)]
+    labelled = [c for one in asked if not one.last_resort for c in one.detect(tree, only)]
+    return labelled or [c for one in asked if one.last_resort for c in one.detect(tree, only)]
 
 
 def _beside(tree: Tree, candidates: list[Candidate]) -> list[Candidate]:
@@ -209,8 +195,7 @@ def _beside(tree: Tree, candidates: list[Candidate]) -> list[Candidate]:
     found = []
     for top in sorted({name.partition("/")[0] for name in tree.images if "/" in name} - taken):
         part = tree.below(top)
-        labelled = [c for name in FORMATS if name != "folder" for c in FORMATS[name].detect(part)]
-        found += labelled or FORMATS["folder"].detect(part)
+        found += _candidates(part)
     return found
 
 
@@ -237,7 +222,8 @@ def _nothing_here(tree: Tree, only: str | None, format: str | None) -> DatasetNo
         return DatasetNotFound(f"{what} is not a label file of a known format.", "Give a folder, a data.yaml, a COCO .json or a VOC .xml.")
     if not tree.files:
         return DatasetNotFound(f"no dataset here: {what} is empty.")
-    looked = "Looked for COCO .json, VOC .xml, YOLO .txt and class folders."
+    *kinds, last = (one.looks_for for one in FORMATS.values())
+    looked = f"Looked for {', '.join(kinds)} and {last}."
     if not tree.images:
         return DatasetNotFound(f"no dataset here: {what} holds neither images nor {kind}.", looked)
     return DatasetNotFound(

@@ -277,4 +277,16 @@ def write(dataset: Dataset, stage: Stage, *, materialize: Materialize = "copy", 
     return [places[at] for at in np.unique(rows, return_index=True)[1].tolist()]
 
 
-FOLDER = Format(name="folder", title="Image folders", detect=detect, claims=claims, read=read, write=write)
+FOLDER = Format(
+    name="folder",
+    title="image folders",
+    looks_for="class folders",
+    last_resort=True,
+    detect=detect,
+    claims=claims,
+    read=read,
+    box=None,
+    class_folders=True,
+    write=write,
+    files_by_split=True,
+)

@@ -72,6 +72,12 @@ def treated(dataset: Dataset) -> NDArray[np.bool_]:
     return dataset.images.in_split[:, dataset.splits.index(split)] if split in dataset.splits else np.ones(dataset.n_images, bool)
 
 
+def untreated_files(dataset: Dataset) -> frozenset[str]:
+    """Name the label files of the images that no plan treats: those are copied as they are."""
+    changed = set(dataset.images.source[treated(dataset)].tolist())
+    return frozenset(name for row, name in enumerate(dataset.sources) if row not in changed)
+
+
 def changed(name: str, what: str = "it no longer gives the same records") -> DoctorError:
     """Say that a label file is no longer what was read."""
     return DoctorError(f"{name} has changed since it was read: {what}.", "Read the dataset again; nothing was written.")

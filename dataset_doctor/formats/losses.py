@@ -13,13 +13,9 @@ from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.files.reading import Unreadable
 from dataset_doctor.files.tree import Tree, reopened
 from dataset_doctor.findings import plural
-from dataset_doctor.formats.coco.shapes import shapes as coco_shapes
-from dataset_doctor.formats.coco.write import copied_files
-from dataset_doctor.formats.layout import treated
-from dataset_doctor.formats.voc.write import is_thin
-from dataset_doctor.formats.yolo.shapes import shapes as yolo_shapes
+from dataset_doctor.formats.format import find_format, format_of, lose
+from dataset_doctor.formats.outlines import read_shapes
 
-TITLES: dict[FormatName, str] = {"coco": "COCO", "voc": "Pascal VOC", "yolo": "YOLO", "folder": "Image folders"}
 OUTSIDE_PX = 1.0
 """A box may leave its image by so much."""
 LEAST_NUMBERS = 6
@@ -69,7 +65,7 @@ def left_out(
     lost = [one for one in dataset.problems if one.kind == "label-unreadable" or (one.kind in LOST_KINDS and _is_record(one))]
     if format != dataset.format:
         return LeftOut(rows, tuple(lost))
-    if dataset.format in ("yolo", "voc"):
+    if format_of(dataset).label_an_image:
         # A label file that cannot be read is copied as it is, as long as it opens.
         unread = np.unique(dataset.images.source[_without_labels(dataset, format)])
         shut = {dataset.sources[row] for row in unread.tolist() if row != NO_SOURCE}
@@ -82,8 +78,9 @@ def unwritable(dataset: Dataset, format: FormatName, shapes: Shapes | None = Non
     """Name the annotations that a format cannot hold, or that its readers refuse.
 
     Anywhere: a class that nobody declared, a box that is not four finite numbers or without width or height as written, and a shape with
-    an error where the format would hold the shape. YOLO and VOC besides: a box that leaves its image by more than 1 px, since readers
-    then refuse the whole image; from YOLO: an image whose size is not known. Warnings and duplicates are no reason.
+    an error where the format would hold the shape. Where readers refuse the whole image for it, as those of YOLO and VOC: a box that
+    leaves its image by more than 1 px. From or to shares of the image: an image whose size is not known. Warnings and duplicates are no
+    reason.
 
     Args:
         dataset: The source.
@@ -91,32 +88,24 @@ def unwritable(dataset: Dataset, format: FormatName, shapes: Shapes | None = Non
         shapes: What `read_shapes` gave; label files are read again where it is needed and None.
         progress: Called while they are.
     """
-    if dataset.format == "folder":
+    source, target = format_of(dataset), find_format(format)
+    if source.box is None:
         return np.flatnonzero(dataset.annotations.class_index < 0)
     corners = dataset.annotations.corners
     with np.errstate(invalid="ignore", over="ignore"):
         x1, y1, x2, y2 = corners.T
         # NaN compares as false, and the difference of infinite ends is none or infinite.
         wrong = (dataset.annotations.class_index < 0) | ~(x1 < x2) | ~(y1 < y2) | ~np.isfinite(x2 - x1) | ~np.isfinite(y2 - y1)
-        if format in ("yolo", "voc"):
+        if target.boxes_inside:
             wrong |= dataset.overshoot_px > OUTSIDE_PX
-    if "yolo" in (format, dataset.format):
+    if "shares" in (source.box, target.box):
         wrong |= np.isnan(dataset.annotation_sizes).any(axis=1)
-    if format != "voc" and (measured := _shapes(dataset, format, shapes, progress)) is not None:
-        wrong |= _misshapen(dataset, measured) & ~dataset.is_made[dataset.annotations.image]
+    shaped = (dataset.annotations.geometry != Geometry.BOX) | dataset.annotations.has(Flag.KEYPOINTS)
+    if shaped.any() and target.holds_shapes(dataset):
+        shapes = read_shapes(dataset, progress) if shapes is None else shapes
+        if shapes is not None:
+            wrong |= _misshapen(dataset, shapes) & ~dataset.is_made[dataset.annotations.image]
     return np.flatnonzero(wrong)
-
-
-def _shapes(dataset: Dataset, format: FormatName, given: Shapes | None, progress: Progress) -> Shapes | None:
-    """Measure the shapes that the format would hold, as the label files give them; None where it would hold none."""
-    shaped = dataset.annotations.geometry != Geometry.BOX
-    if format == "yolo" and dataset.task == "detect":
-        return None
-    if dataset.format == "coco" and (shaped.any() or dataset.annotations.has(Flag.KEYPOINTS).any()):
-        return coco_shapes(dataset, progress)() if given is None else given
-    if dataset.format == "yolo" and shaped.any():
-        return yolo_shapes(dataset, progress)() if given is None else given
-    return None
 
 
 def _misshapen(dataset: Dataset, shapes: Shapes) -> NDArray[np.bool_]:
@@ -140,7 +129,7 @@ def _misshapen(dataset: Dataset, shapes: Shapes) -> NDArray[np.bool_]:
 def fitted(dataset: Dataset, format: FormatName) -> Dataset:
     """Give what of a dataset another format holds.
 
-    No crowd and ignored regions in YOLO and VOC; no label without a record; an image whose label file cannot be read is unlabeled. An
+    No crowd and ignored regions in most; no label without a record; an image whose label file cannot be read is unlabeled. An
     image that several COCO files describe, each for its split, becomes one image a split, since the other formats keep the labels of an
     image in one place.
     """
@@ -150,12 +139,13 @@ def fitted(dataset: Dataset, format: FormatName) -> Dataset:
             return dataset
         state = np.where(unread, np.uint8(LabelState.UNLABELED), dataset.images.label_state)
         return dataclasses.replace(dataset, images=dataclasses.replace(dataset.images, label_state=state))
-    if format == "yolo":
-        dataset = dataset.with_train()  # the only name under which trainers look
-    if format in ("yolo", "voc"):
+    target = find_format(format)
+    if target.needs_train:
+        dataset = dataset.with_train()
+    if target.label_an_image:
         dataset = _one_split_each(dataset)
         unread = _without_labels(dataset, format)
-    if format in ("yolo", "voc") and not dataset.is_instance.all():
+    if not target.holds_ignored and not dataset.is_instance.all():
         dataset = dataset.holding(dataset.is_instance)
     annotations, images = dataset.annotations, dataset.images
     state = images.label_state.copy()
@@ -169,7 +159,7 @@ def _without_labels(dataset: Dataset, format: FormatName) -> NDArray[np.bool_]:
     """Tell which images have a label file that gave nothing and is not copied: broken, or in the same format one that will not open."""
     images = dataset.images
     broken = {problem.place.file for problem in dataset.problems if problem.kind == "label-unreadable"}
-    if not broken or dataset.format not in ("yolo", "voc"):
+    if not broken or not format_of(dataset).label_an_image:
         return np.zeros(len(images), bool)
     if format == dataset.format:
         broken &= set(dataset.sources)
@@ -224,78 +214,31 @@ def losses(dataset: Dataset, format: FormatName) -> tuple[str, ...]:
         sentences.append(f"{plural(lost, 'label file')} could not be read and {'is' if lost == 1 else 'are'} left out.")
     if format == dataset.format:
         return tuple(sentences)
-    name, annotations = TITLES[format], dataset.annotations
-    used = [(geometry, int((annotations.geometry == geometry).sum())) for geometry in Geometry]
-    shapes = {geometry: count for geometry, count in used if count}
-    masks = shapes.get(Geometry.RLE, 0) + shapes.get(Geometry.RLE_STRING, 0)
-    polygons, quads = shapes.get(Geometry.POLYGON, 0), shapes.get(Geometry.OBB, 0)
-    keypoints = int(annotations.has(Flag.KEYPOINTS).sum())
-
-    def lose(count: int, what: str, why: str, many: str | None = None) -> None:
-        if count:
-            sentences.append(f"{plural(count, what, many)}: {why}")
-
-    if format in ("yolo", "voc"):
-        lose(int(annotations.has(Flag.CROWD).sum()), "crowd region", f"{name} has none; they are left out.")
-        ignored = annotations.has(Flag.IGNORE) & ~annotations.has(Flag.CROWD)
-        lose(int(ignored.sum()), "ignored annotation", f"{name} has none; they are left out.")
+    source, target, annotations = format_of(dataset), find_format(format), dataset.annotations
+    if not target.holds_ignored:
+        why = f"{target.title} has none; they are left out."
+        sentences += lose(annotations.has(Flag.CROWD), "crowd region", why)
+        sentences += lose(annotations.has(Flag.IGNORE) & ~annotations.has(Flag.CROWD), "ignored annotation", why)
+    if target.boxes_inside:
         with np.errstate(invalid="ignore"):
             cut = dataset.overshoot_px[dataset.is_instance] > 1e-6
-        lose(int(cut.sum()), "box", "cut at the edge of the image, by at most 1 px.", "boxes")
-    if format == "voc":
-        lose(polygons + masks + quads, "shape", "Pascal VOC holds the box around each.")
-        lose(keypoints, "list of keypoints", "Pascal VOC holds the box of each object.", "lists of keypoints")
-        sentences.append("Pascal VOC's corners are whole pixels: boxes move by at most half a pixel.")
-        thin = int(is_thin(dataset.boxes[dataset.is_instance]).sum())
-        lose(thin, "box", "made 2 px wide or high, since readers take less for nothing.", "boxes")
-    if format == "yolo":
-        if (training := dataset.training_split) is not None and training != "train":
-            sentences.append(f"The split {training} is written as train, the only name under which YOLO's trainers look.")
-        if dataset.task == "detect":
-            lose(polygons + masks + quads, "polygon or mask", "a YOLO dataset for detection holds the box of each.", "polygons or masks")
-            lose(keypoints, "list of keypoints", "a YOLO dataset for detection holds the box of each object.", "lists of keypoints")
-        elif dataset.task == "pose":
-            lose(polygons + masks + quads, "polygon or mask", "a YOLO dataset for poses holds box and keypoints.", "polygons or masks")
-        else:
-            without = annotations.geometry == Geometry.BOX
-            lose(
-                int((without & dataset.is_instance).sum()), "box without an outline", "written as its corners.", "boxes without an outline"
-            )
-            lose(masks, "run-length mask", "YOLO holds its outline, within 0.25 px; holes are filled.")
-            if dataset.task == "segment" and polygons:
-                sentences.append("YOLO has one outline an object: parts are joined by seams without width.")
-            lose(keypoints, "list of keypoints", "a YOLO dataset for polygons holds none.", "lists of keypoints")
-    if format in ("yolo", "voc") and dataset.format == "coco":
-        sentences.append(f"{name} has no ids, areas, supercategories, licences and other members of COCO's records.")
-    if format == "yolo" and dataset.format == "voc":
-        for flag, what in ((Flag.DIFFICULT, "difficult"), (Flag.TRUNCATED, "truncated"), (Flag.OCCLUDED, "occluded")):
-            count = int(annotations.has(flag).sum())
-            if count:
-                marked = "one object is" if count == 1 else f"{count:,} objects are"
-                sentences.append(f"YOLO has no such flag: {marked} no longer marked {what}.")
-    if dataset.format == "voc":
-        sentences.append(f"{name} has no place for pose, parts, source and other elements of Pascal VOC's files.")
-    lose(int(annotations.has(Flag.SCORE).sum()), "score", f"{name} labels hold none." if format != "coco" else "they are not taken over.")
-    if format == "coco":
-        unlabeled = int((dataset.images.label_state == LabelState.UNLABELED).sum())
-        lose(unlabeled, "image without a label file", "COCO lists them as images without objects.", "images without a label file")
-        lose(quads, "oriented box", "COCO holds a polygon of four points, marked obb in its attributes.")
-    return tuple(sentences)
+        sentences += lose(cut, "box", "cut at the edge of the image, by at most 1 px.", "boxes")
+    sentences += target.losses(dataset)
+    for flag in source.flags:
+        if flag not in target.flags and (count := int(annotations.has(flag).sum())):
+            marked = "one object is" if count == 1 else f"{count:,} objects are"
+            sentences.append(f"{target.title} has no such flag: {marked} no longer marked {str(flag.name).lower()}.")
+    sentences += source.leaves_behind(target.title)
+    why = "they are not taken over." if target.holds_scores else f"{target.title} labels hold none."
+    sentences += lose(annotations.has(Flag.SCORE), "score", why)
+    return (*sentences, *target.alters(dataset))
 
 
 def _records_without_rows(dataset: Dataset, format: FormatName) -> int:
     """Count label records that gave no row and are in a file that is not copied as it is."""
-    copied: frozenset[str] = frozenset()
-    if format == dataset.format:
-        copied = copied_files(dataset) if dataset.format == "coco" else _untreated_files(dataset)
+    copied = format_of(dataset).copied_files(dataset) if format == dataset.format else frozenset()
     lost = (one for one in dataset.problems if one.kind in LOST_KINDS and _is_record(one))
     return sum(problem.count for problem in lost if problem.place.file not in copied)
-
-
-def _untreated_files(dataset: Dataset) -> frozenset[str]:
-    """Name the label files of the images that no plan treats: those are copied as they are."""
-    changed = set(dataset.images.source[treated(dataset)].tolist())
-    return frozenset(name for row, name in enumerate(dataset.sources) if row not in changed)
 
 
 def _is_record(problem: Problem) -> bool:

@@ -24,6 +24,7 @@ from dataset_doctor.files.reading import Unreadable
 from dataset_doctor.files.tree import Tree
 from dataset_doctor.findings import plural
 from dataset_doctor.formats.coco.cut import encoded
+from dataset_doctor.formats.format import format_of
 
 NAME = "dataset-doctor.json"
 SCHEMA = "dataset-doctor/manifest"
@@ -182,7 +183,7 @@ def _problem(text: str) -> Problem:
 
 def with_stated(dataset: Dataset, told: Stated) -> Dataset:
     """Let images share their picture as a manifest states, and lists name images as often as it states."""
-    if dataset.format != "coco" and told.times:
+    if told.times and not format_of(dataset).lists_images:
         dataset = _with_repeated_lines(dataset, told)
     images = dataset.images
     names: list[str] = images.file_name.tolist()

@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from dataset_doctor.dataset import Dataset, FormatName, LabelState, Rows
+from dataset_doctor.dataset import Dataset, LabelState, Rows
 from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, did_you_mean
 from dataset_doctor.files.images import made_bytes
 from dataset_doctor.files.output import Materialize, NameTaken, Stage, check_place, staged
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import plural
-from dataset_doctor.formats.elsewhere import digest, label_beside
+from dataset_doctor.formats.elsewhere import digest
 from dataset_doctor.formats.fingerprint import fingerprint
+from dataset_doctor.formats.format import Format, find_format, format_of
 from dataset_doctor.formats.layout import keeps_layout
-from dataset_doctor.formats.losses import TITLES, fitted, losses, unwritable
+from dataset_doctor.formats.losses import fitted, losses, unwritable
 from dataset_doctor.formats.manifest import NAME, manifest
-from dataset_doctor.formats.yolo.splits import listed_images
 
 MODES: tuple[Materialize, ...] = ("copy", "symlink", "hardlink", "list")
 
@@ -65,7 +65,7 @@ def write(
     Args:
         dataset: What `read` or `Plan.apply` gave.
         out: The folder to make; one that is there has to be empty.
-        format: "coco", "voc", "yolo" or "folder"; by default the dataset's own.
+        format: A name in `FORMATS`; by default the dataset's own.
         materialize: "copy" (sharing blocks where the file system can), "symlink" or "hardlink"; "list" brings no image: repeated records
             in COCO, repeated lines in YOLO's lists. Pictures that are made anew become files in any case, and refuse "list".
         force: Replace a folder that holds something.
@@ -82,15 +82,15 @@ def write(
         count = plural(int(dataset.is_made.sum()), "image is", "images are")
         raise UsageError(f"{count} made anew, and a list brings no image.", "Use --materialize copy, symlink or hardlink.")
     check_place(out, dataset.root, force=force)
-    if target != dataset.format and len(rows := unwritable(dataset, target, progress=progress)):
+    if target.name != dataset.format and len(rows := unwritable(dataset, target.name, progress=progress)):
         raise _refused(dataset, target, rows)
-    treated = fitted(dataset, target)
+    treated = fitted(dataset, target.name)
     _check_images(treated, target)
-    loses, copied = losses(dataset, target), disk_bytes(dataset, target, mode)
+    loses, copied = losses(dataset, target.name), disk_bytes(dataset, target.name, mode)
     collecting = gc.isenabled()
     gc.disable()  # long lists of short-lived texts without cycles
     try:
-        files = _staged(treated, out, target, mode, force, {"format": target, "materialize": mode, **(options or {})}, loses, progress)
+        files = _staged(treated, out, target, mode, force, {"format": target.name, "materialize": mode, **(options or {})}, loses, progress)
     finally:
         if collecting:
             gc.enable()
@@ -100,7 +100,7 @@ def write(
 def _staged(
     dataset: Dataset,
     out: str | os.PathLike[str],
-    target: FormatName,
+    target: Format,
     mode: Materialize,
     force: bool,
     options: Mapping[str, Any],
@@ -117,7 +117,7 @@ def _staged(
 
         def attempt(dataset: Dataset) -> int:
             with staged(out, dataset.root, force=force) as stage:
-                names = _writer(target)(dataset, stage, materialize=mode, progress=progress)
+                names = target.write(dataset, stage, materialize=mode, progress=progress)
                 there = _left_there(dataset, stage) if mode == "list" else {}
                 source = {"format": dataset.format, "fingerprint": identity.result(), **there}
                 stage.write(NAME, manifest(dataset, names, options=options, source=source, loses=loses))
@@ -127,7 +127,7 @@ def _staged(
         try:
             return attempt(dataset)
         except (UsageError, NameTaken):
-            if not keeps_layout(dataset, target) or mode == "list":
+            if not keeps_layout(dataset, target.name) or mode == "list":
                 raise
             return attempt(dataclasses.replace(dataset, keeps_places=False))
 
@@ -138,7 +138,8 @@ def _left_there(dataset: Dataset, stage: Stage) -> dict[str, str | None]:
         root = os.path.relpath(stage.source, stage.target).replace(os.sep, "/")
     except ValueError:  # another drive
         return {"root": None, "labels": None}
-    if dataset.format != "yolo":
+    label_beside = format_of(dataset).beside
+    if label_beside is None:
         return {"root": root, "labels": None}
     beside = sorted({label_beside(name) for name in dataset.images.file_name.tolist()})
     there = [name for name in beside if os.path.isfile(os.path.join(stage.source, name))]  # noqa: PTH113
@@ -156,12 +157,12 @@ def disk_bytes(dataset: Dataset, format: str | None = None, materialize: str = "
         materialize: As for `write`.
     """
     target, mode = _chosen(dataset, format, materialize)
-    treated = fitted(dataset, target)
+    treated = fitted(dataset, target.name)
     images = treated.images
     times = images.has_file * made_bytes(treated)
     if mode != "copy":
         times *= treated.is_made
-    if target not in ("voc", "yolo") and not keeps_layout(dataset, target):
+    if target.files_by_split and not keeps_layout(dataset, target.name):
         times *= images.in_split.sum(axis=1)
     names: list[str] = images.file_name[times > 0].tolist()
     size_of: dict[str, int] = {}
@@ -174,42 +175,44 @@ def disk_bytes(dataset: Dataset, format: str | None = None, materialize: str = "
     return round(total)
 
 
-def _chosen(dataset: Dataset, format: str | None, materialize: str) -> tuple[FormatName, Materialize]:
+def _chosen(dataset: Dataset, format: str | None, materialize: str) -> tuple[Format, Materialize]:
     """Check what was asked for.
 
     Raises:
         UsageError: no such format or mode, or they do not go together.
     """
     wanted = dataset.format if format is None else format
-    target = next((name for name in TITLES if name == wanted), None)
+    target = find_format(wanted)
     mode = next((name for name in MODES if name == materialize), None)
-    if target is None:
-        raise UsageError(f"the format {wanted} is not known.", did_you_mean(wanted, TITLES))
     if mode is None:
         raise UsageError(f"--materialize {materialize} is not known.", did_you_mean(materialize, MODES))
-    if target == "folder" and dataset.format != "folder":
-        raise UsageError("image folders hold one class an image, and no boxes; this dataset has boxes.", "Choose from: coco, voc, yolo.")
-    if target != "folder" and dataset.format == "folder":
-        raise UsageError(f"image folders have no boxes to write as {TITLES[target]}.", "They can be written as: folder.")
-    if mode == "list" and target in ("voc", "folder"):
+    from dataset_doctor.formats import FORMATS
+
+    source = format_of(dataset)
+    if (target.box is None) != (source.box is None):
+        names = ", ".join(one.name for one in FORMATS.values() if (one.box is None) == (source.box is None))
+        if target.box is None:
+            raise UsageError(f"{target.title} hold one class an image, and no boxes; this dataset has boxes.", f"Choose from: {names}.")
+        raise UsageError(f"{source.title} have no boxes to write as {target.title}.", f"They can be written as: {names}.")
+    if mode == "list" and not target.can_list:
         raise UsageError(
-            f"{TITLES[target]} {'has' if target == 'voc' else 'have'} no list that could name an image twice.",
+            f"no list or record of {target.title} can name an image twice.",
             "Use --materialize symlink or hardlink, which take hardly any space.",
         )
     return target, mode
 
 
-def _refused(dataset: Dataset, target: FormatName, rows: Rows) -> UsageError:
+def _refused(dataset: Dataset, target: Format, rows: Rows) -> UsageError:
     """Name the first record that the target cannot hold, and how many there are."""
     row = int(rows[0])
     annotations = dataset.annotations
     file, line = dataset.sources[annotations.source[row]], int(annotations.line[row])
     where = f"{file}:{line}" if line else f"{file}, annotation {int(annotations.position[row]):,}"
     hint = "Mend them, or leave them out: --allow-errors, or left_out=unwritable(dataset, format) in make_plan."
-    return UsageError(f"{plural(len(rows), 'label record')} cannot be written as {TITLES[target]}, first {where}.", hint)
+    return UsageError(f"{plural(len(rows), 'label record')} cannot be written as {target.title}, first {where}.", hint)
 
 
-def _check_images(dataset: Dataset, target: FormatName) -> None:
+def _check_images(dataset: Dataset, target: Format) -> None:
     """Refuse images of which nothing would be there: no file, and no label.
 
     Raises:
@@ -217,18 +220,18 @@ def _check_images(dataset: Dataset, target: FormatName) -> None:
     """
     if not dataset.n_images:
         raise UsageError("the dataset holds no images, so there is nothing to write.")
-    if target not in ("yolo", "voc"):
+    if not target.label_an_image:
         return
     images = dataset.images
     rows = np.flatnonzero(~images.has_file & (images.label_state == LabelState.UNLABELED))
-    if len(rows) and not (target == dataset.format and keeps_layout(dataset, target)):
+    if len(rows) and not keeps_layout(dataset, target.name):
         raise UsageError(
-            f"{plural(len(rows), 'image')} cannot be written as {TITLES[target]}, first {_image_place(dataset, int(rows[0]))}: "
+            f"{plural(len(rows), 'image')} cannot be written as {target.title}, first {_image_place(dataset, int(rows[0]))}: "
             "there is neither the file nor a label that can be read.",
             "Add the images, or take them out of the source.",
         )
-    if target == "voc" and (images.label_state == LabelState.UNLABELED).all():
-        raise UsageError("no image has a label file, and readers know Pascal VOC by those.", "Nothing was written.")
+    if target.needs_labels and (images.label_state == LabelState.UNLABELED).all():
+        raise UsageError(f"no image has a label file, and readers know {target.title} by those.", "Nothing was written.")
 
 
 def _image_place(dataset: Dataset, row: int) -> str:
@@ -237,16 +240,10 @@ def _image_place(dataset: Dataset, row: int) -> str:
     return name if source < 0 or dataset.sources[source] == name else f"{name} ({dataset.sources[source]})"
 
 
-def _writer(target: FormatName) -> Any:
-    from dataset_doctor.formats import FORMATS
-
-    return FORMATS[target].write
-
-
 # Reading back -------------------------------------------------------------------------------------------------------
 
 
-def _read_back(dataset: Dataset, names: Sequence[str], target: FormatName, mode: Materialize, stage: Stage, progress: Progress) -> None:
+def _read_back(dataset: Dataset, names: Sequence[str], target: Format, mode: Materialize, stage: Stage, progress: Progress) -> None:
     """Read what was written and compare it with what it should be.
 
     Args:
@@ -263,14 +260,14 @@ def _read_back(dataset: Dataset, names: Sequence[str], target: FormatName, mode:
     from dataset_doctor.formats import read
 
     written = None
-    if target == "yolo" and mode == "list":
+    if target.read_lists is not None and mode == "list":
         # The labels are the source's own, which were just read.
-        wanted, got = _listed(dataset), listed_images(stage.root, stage.source)
+        wanted, got = _listed(dataset), target.read_lists(stage.root, stage.source)
     else:
         try:
-            written = read(stage.root, target, progress=progress)
+            written = read(stage.root, target.name, progress=progress)
         except (DatasetNotFound, SeveralDatasets):
-            raise UsageError(f"Nothing would be left that readers take for {TITLES[target]}.", "Nothing was written.") from None
+            raise UsageError(f"Nothing would be left that readers take for {target.title}.", "Nothing was written.") from None
         wanted, got = _table(dataset, target), _table(written, target)
     for split in dict.fromkeys([*wanted, *got]):
         lines, there = wanted.get(split, {}), got.get(split, {})
@@ -279,7 +276,7 @@ def _read_back(dataset: Dataset, names: Sequence[str], target: FormatName, mode:
                 row = None if written is None else _first_difference(dataset, names, written)
                 which = f"{_image_place(dataset, row)}: " if row is not None else ""
                 raise UsageError(
-                    f"{which}readers would not see the same as {TITLES[target]}: {there.get(what, 0):,} {what} in the split {split}, "
+                    f"{which}readers would not see the same as {target.title}: {there.get(what, 0):,} {what} in the split {split}, "
                     f"not {lines.get(what, 0):,}.",
                     "Nothing was written. Look for unusual names of images, splits and classes; names given with --classes have to be "
                     "in the labels first.",
@@ -305,7 +302,7 @@ def _listed(dataset: Dataset) -> dict[str, dict[str, int]]:
     return table | {"": {f"classes {at} {name}": 1 for at, name in enumerate(dataset.class_names)}}
 
 
-def _table(dataset: Dataset, target: FormatName) -> dict[str, dict[str, int]]:
+def _table(dataset: Dataset, target: Format) -> dict[str, dict[str, int]]:
     """Count, for each split, images, those with and without labels, annotations, and the instances of each class."""
     table = {}
     images, annotations, names = dataset.images, dataset.annotations, dataset.class_names
@@ -315,7 +312,7 @@ def _table(dataset: Dataset, target: FormatName) -> dict[str, dict[str, int]]:
         labelled = np.zeros(len(images), bool)
         labelled[annotations.image[marks]] = True
         lines = {"images": int(inside.sum()), "annotations": int(marks.sum()), "images with labels": int((labelled & inside).sum())}
-        if target != "coco":
+        if target.label_an_image:
             lines["images without a label file"] = int((inside & (images.label_state == LabelState.UNLABELED)).sum())
         counted = annotations.class_index[marks & dataset.is_instance & (annotations.class_index >= 0)]
         for name, times in zip(names, np.bincount(counted, minlength=len(names)).tolist(), strict=True):

@@ -287,7 +287,7 @@ def test_force_replaces_the_whole_folder(tmp_path: Path, dataset: Dataset) -> No
         ("cocoa", "copy", "format cocoa is not known"),
         (None, "move", "--materialize move is not known"),
         ("folder", "copy", "one class an image"),
-        ("voc", "list", "no list that could name an image twice"),
+        ("voc", "list", "can name an image twice"),
     ],
 )
 def test_what_does_not_go_together(tmp_path: Path, dataset: Dataset, format: str | None, mode: str, says: str) -> None:

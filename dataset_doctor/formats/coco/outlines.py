@@ -35,6 +35,17 @@ class _Record(msgspec.Struct, gc=False):
     keypoints: list[float] | None = None
 
 
+MAX_BYTES = 4 << 30
+
+
+class _Category(msgspec.Struct):
+    keypoints: list[str] = []
+
+
+class _Categories(msgspec.Struct):
+    categories: list[_Category]
+
+
 _RECORDS = msgspec.json.Decoder(list[_Record])
 _POLYGONS = msgspec.json.Decoder(list[list[list[float]]])
 _MASK = msgspec.json.Decoder(_Mask)
@@ -179,3 +190,16 @@ def _ranges(length: NDArray[np.int64], order: NDArray[np.intp]) -> NDArray[np.in
     within = np.arange(picked.sum()) - np.repeat(np.cumsum(picked) - picked, picked)
     indices: NDArray[np.intp] = (np.repeat(start[order], picked) + within).astype(np.intp)
     return indices
+
+
+def keypoint_names(dataset: Dataset) -> list[str]:
+    """Read the names of the keypoints from the categories of a COCO dataset; none where they cannot be read or differ."""
+    if not dataset.sources:
+        return []
+    name = dataset.sources[0]
+    try:
+        found = msgspec.json.decode(reopened(dataset.root, (name,)).read_bytes(name, MAX_BYTES), type=_Categories)
+    except (Unreadable, msgspec.DecodeError, RecursionError):
+        return []
+    named = {tuple(one.keypoints) for one in found.categories if one.keypoints}
+    return list(named.pop()) if len(named) == 1 else []

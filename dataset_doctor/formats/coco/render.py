@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.dataset import Dataset, Flag, Geometry
+from dataset_doctor.dataset import Dataset, Flag, Geometry, LabelState
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.formats.coco.cut import BLOCK, encoded
+from dataset_doctor.formats.format import format_of, lose
 from dataset_doctor.formats.outlines import read_outlines
 from dataset_doctor.geometry import Boxes
 from dataset_doctor.masks import unpack
@@ -22,8 +23,6 @@ from dataset_doctor.outlines import Outlines
 
 DECIMALS = 3
 """Decimals of a coordinate in pixels: the error is at most half a thousandth of a pixel."""
-
-_ATTRIBUTES = (("difficult", Flag.DIFFICULT), ("truncated", Flag.TRUNCATED), ("occluded", Flag.OCCLUDED))
 
 
 def rendered(dataset: Dataset, names: Sequence[str], progress: Progress = silent) -> Iterator[Iterator[bytes]]:
@@ -88,10 +87,9 @@ def _annotations(dataset: Dataset, outlines: Outlines, marks: NDArray[Any], ids:
         if len(points):
             record["keypoints"] = plain(np.round(points, DECIMALS).ravel())
             record["num_keypoints"] = int(np.count_nonzero(points[:, 2] > 0))
-    if dataset.format == "voc":
-        for name, flag in _ATTRIBUTES:
-            for record, carried in zip(records, annotations.has(flag)[marks].tolist(), strict=True):
-                record.setdefault("attributes", {})[name] = carried
+    for flag in format_of(dataset).flags:
+        for record, carried in zip(records, annotations.has(flag)[marks].tolist(), strict=True):
+            record.setdefault("attributes", {})[str(flag.name).lower()] = carried
     return records
 
 
@@ -165,3 +163,21 @@ def _area(ring: NDArray[np.float64]) -> float:
     """Give the area of a polygon (points, 2) by the shoelace formula."""
     x, y = ring[:, 0], ring[:, 1]
     return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+
+
+# What is lost -------------------------------------------------------------------------------------------------------
+
+
+def alters(dataset: Dataset) -> list[str]:
+    """Say what COCO holds in another way."""
+    unlabeled = dataset.images.label_state == LabelState.UNLABELED
+    quads = dataset.annotations.geometry == Geometry.OBB
+    return [
+        *lose(unlabeled, "image without a label file", "COCO lists them as images without objects.", "images without a label file"),
+        *lose(quads, "oriented box", "COCO holds a polygon of four points, marked obb in its attributes."),
+    ]
+
+
+def leaves_behind(title: str) -> list[str]:
+    """Say what of COCO another format has no place for."""
+    return [f"{title} has no ids, areas, supercategories, licences and other members of COCO's records."]

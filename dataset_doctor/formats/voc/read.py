@@ -154,7 +154,7 @@ def _candidate(tree: Tree, group: _Group) -> Candidate:
         variant = "flat"
     else:
         variant = "folders"
-    return Candidate("voc", variant, root, (*sorted(group.xmls), *lists, *maps), tuple(evidence), declared=bool(lists))
+    return Candidate("voc", variant, root, (*sorted(group.xmls), *lists, *maps), tuple(evidence))
 
 
 def _homes(xmls: Iterable[str]) -> list[str]:

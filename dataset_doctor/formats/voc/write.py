@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.dataset import Dataset, Flag, LabelState
+from dataset_doctor.dataset import Dataset, Flag, Geometry, LabelState
 from dataset_doctor.errors import UsageError
 from dataset_doctor.files.images import bring
 from dataset_doctor.files.names import repeat_names
@@ -27,6 +27,7 @@ from dataset_doctor.files.output import Materialize, Stage
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.files.reading import Unreadable
 from dataset_doctor.files.tree import reopened
+from dataset_doctor.formats.format import lose
 from dataset_doctor.formats.layout import canonical_names, changed, keeps_layout, kept_names, treated
 from dataset_doctor.formats.voc.cut import cut_xml, with_objects
 from dataset_doctor.formats.voc.sets import copy_lists, write_lists
@@ -211,6 +212,22 @@ def whole_pixels(boxes: Boxes, sizes: NDArray[np.float64]) -> NDArray[np.int64]:
     middle = np.clip(np.floor((boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5), 0, limit - 2) + 1
     low, high = np.where(thin, middle, low), np.where(thin, middle + 1, high)
     return np.concatenate([low, high], axis=1).astype(np.int64)
+
+
+def losses(dataset: Dataset) -> list[str]:
+    """Say what Pascal VOC does not hold of a dataset."""
+    annotations = dataset.annotations
+    return [
+        *lose(annotations.geometry != Geometry.BOX, "shape", "Pascal VOC holds the box around each."),
+        *lose(annotations.has(Flag.KEYPOINTS), "list of keypoints", "Pascal VOC holds the box of each object.", "lists of keypoints"),
+        "Pascal VOC's corners are whole pixels: boxes move by at most half a pixel.",
+        *lose(is_thin(dataset.boxes[dataset.is_instance]), "box", "made 2 px wide or high, since readers take less for nothing.", "boxes"),
+    ]
+
+
+def leaves_behind(title: str) -> list[str]:
+    """Say what of Pascal VOC another format has no place for."""
+    return [f"{title} has no place for pose, parts, source and other elements of Pascal VOC's files."]
 
 
 def is_thin(boxes: Boxes) -> NDArray[np.bool_]:

@@ -5,23 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import msgspec
-
 from dataset_doctor.dataset import Dataset
-from dataset_doctor.files.reading import Unreadable
-from dataset_doctor.files.tree import reopened
+from dataset_doctor.formats.outlines import read_keypoint_names
 from dataset_doctor.formats.yolo.render import keypoints_of, task_of_target
 
-_MAX_BYTES = 4 << 30
 _SIDES = {"left": "right", "right": "left", "l": "r", "r": "l"}
-
-
-class _Category(msgspec.Struct):
-    keypoints: list[str] = []
-
-
-class _Categories(msgspec.Struct):
-    categories: list[_Category]
 
 
 def keypoint_lines(dataset: Dataset) -> list[str]:
@@ -32,7 +20,7 @@ def keypoint_lines(dataset: Dataset) -> list[str]:
     lines = [f"task: {task}"]
     if task == "pose" and (count := keypoints_of(dataset)):
         lines.append(f"kpt_shape: [{count}, 3]")
-        flipped = mirrored(_keypoint_names(dataset))
+        flipped = mirrored(read_keypoint_names(dataset))
         if flipped is not None and len(flipped) == count:
             lines.append(f"flip_idx: {flipped}")
     return lines
@@ -51,16 +39,3 @@ def mirrored(names: Sequence[str]) -> list[int] | None:
 
 def _other_side(name: str) -> str:
     return "".join(_SIDES.get(part, part) for part in re.split(r"([^a-z]+)", name))
-
-
-def _keypoint_names(dataset: Dataset) -> list[str]:
-    """Read the names of the keypoints from the categories of a COCO source; none where they cannot be read or differ."""
-    if dataset.format != "coco" or not dataset.sources:
-        return []
-    name = dataset.sources[0]
-    try:
-        found = msgspec.json.decode(reopened(dataset.root, (name,)).read_bytes(name, _MAX_BYTES), type=_Categories)
-    except (Unreadable, msgspec.DecodeError, RecursionError):
-        return []
-    named = {tuple(one.keypoints) for one in found.categories if one.keypoints}
-    return list(named.pop()) if len(named) == 1 else []

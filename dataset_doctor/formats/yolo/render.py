@@ -12,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.dataset import Dataset, Geometry
+from dataset_doctor.dataset import Dataset, Flag, Geometry
 from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.formats.format import format_of, lose
 from dataset_doctor.formats.outlines import read_outlines
 from dataset_doctor.formats.yolo.outlines import keypoint_depth
 from dataset_doctor.geometry import Boxes
@@ -28,8 +29,33 @@ Points = NDArray[np.float64]
 
 
 def task_of_target(dataset: Dataset) -> Literal["detect", "segment", "pose", "obb"]:
-    """Name what the rows of a YOLO dataset hold: the task of a COCO or YOLO source, boxes from any other format."""
-    return dataset.task if dataset.format in ("coco", "yolo") and dataset.task != "classify" else "detect"
+    """Name what the rows of a YOLO dataset hold: the task of a source with shapes that can be read, boxes from any other."""
+    return dataset.task if dataset.task != "classify" and format_of(dataset).outlines else "detect"
+
+
+def losses(dataset: Dataset) -> list[str]:
+    """Say what YOLO does not hold of a dataset."""
+    annotations, sentences = dataset.annotations, []
+    geometry, keypoints = annotations.geometry, annotations.has(Flag.KEYPOINTS)
+    is_mask, is_polygon = (geometry == Geometry.RLE) | (geometry == Geometry.RLE_STRING), geometry == Geometry.POLYGON
+    is_shape = is_mask | is_polygon | (geometry == Geometry.OBB)
+    if (training := dataset.training_split) is not None and training != "train":
+        sentences.append(f"The split {training} is written as train, the only name under which YOLO's trainers look.")
+    if dataset.task == "detect":
+        sentences += lose(is_shape, "polygon or mask", "a YOLO dataset for detection holds the box of each.", "polygons or masks")
+        sentences += lose(
+            keypoints, "list of keypoints", "a YOLO dataset for detection holds the box of each object.", "lists of keypoints"
+        )
+    elif dataset.task == "pose":
+        sentences += lose(is_shape, "polygon or mask", "a YOLO dataset for poses holds box and keypoints.", "polygons or masks")
+    else:
+        without = (geometry == Geometry.BOX) & dataset.is_instance
+        sentences += lose(without, "box without an outline", "written as its corners.", "boxes without an outline")
+        sentences += lose(is_mask, "run-length mask", "YOLO holds its outline, within 0.25 px; holes are filled.")
+        if dataset.task == "segment" and is_polygon.any():
+            sentences.append("YOLO has one outline an object: parts are joined by seams without width.")
+        sentences += lose(keypoints, "list of keypoints", "a YOLO dataset for polygons holds none.", "lists of keypoints")
+    return sentences
 
 
 def render(dataset: Dataset, progress: Progress = silent) -> list[bytes]:
