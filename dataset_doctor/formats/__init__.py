@@ -1,14 +1,13 @@
-"""The formats that can be read, and how a dataset is recognised: by evidence and coverage, never by asking."""
+"""The formats: a table of records, and reading and writing a dataset of any of them."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
 from pathlib import Path
 
 from dataset_doctor.dataset import Dataset, FormatName, Given, Place, Problem
-from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, UsageError, did_you_mean, operand
+from dataset_doctor.errors import DatasetNotFound, UsageError, did_you_mean
 from dataset_doctor.files.images import read_picture, unalterable
 from dataset_doctor.files.names import suffix
 from dataset_doctor.files.output import check_place
@@ -25,6 +24,7 @@ from dataset_doctor.formats.layout import canonical_names as flat_names_of
 from dataset_doctor.formats.losses import LeftOut, left_out, losses, unwritable
 from dataset_doctor.formats.manifest import stated, with_stated
 from dataset_doctor.formats.outlines import begin_shapes, read_outlines, read_shapes
+from dataset_doctor.formats.recognise import recognise
 from dataset_doctor.formats.voc import VOC
 from dataset_doctor.formats.writing import Written, disk_bytes, write
 from dataset_doctor.formats.yolo import YOLO
@@ -47,7 +47,6 @@ __all__ = [
     "read_outlines",
     "read_picture",
     "read_shapes",
-    "recognise",
     "unalterable",
     "unwritable",
     "write",
@@ -56,12 +55,6 @@ __all__ = [
 
 FORMATS: dict[FormatName, Format] = {format.name: format for format in (COCO, VOC, YOLO, FOLDER)}
 """The formats, by name; where one dataset is labelled in several, the first of two that describe as many images is read."""
-
-DATASETS_NAMED = 60
-"""Commands to choose from that are listed, of datasets under one folder."""
-
-PARALLEL_SHARE = 0.2
-"""A second format counts as labels for the same images from this share of the main one's images on."""
 
 
 def read(
@@ -89,7 +82,7 @@ def read(
     if format is not None and format not in FORMATS:
         raise UsageError(f"--format {format} is not known.", did_you_mean(format, FORMATS))
     tree, only = _tree(Path(path), images)
-    candidate, others = recognise(tree, only, format, shown=os.fspath(path) if only is None else None)
+    candidate, others = recognise(FORMATS, tree, only, format, shown=os.fspath(path) if only is None else None)
     dataset = FORMATS[candidate.format].read(tree, candidate, classes=_class_names(classes), progress=progress)
     told, unsound = stated(tree)
     dataset = dataclasses.replace(dataset, problems=(*unsound, *dataset.problems)) if unsound else dataset
@@ -140,96 +133,6 @@ def _class_names(path: str | os.PathLike[str] | None) -> tuple[str, ...] | None:
     if not names:
         raise UsageError(f"--classes {os.fspath(path)} holds no names.", "It needs one class name a line, in class order.")
     return names
-
-
-def recognise(
-    tree: Tree, only: str | None = None, format: str | None = None, *, shown: str | None = None
-) -> tuple[Candidate, tuple[Candidate, ...]]:
-    """Choose the dataset in a tree; the second value names other labels for the same images.
-
-    Raises:
-        DatasetNotFound: with what was looked for.
-        SeveralDatasets: with the commands to choose from.
-    """
-    candidates = _candidates(tree, only, format)
-    if not candidates:
-        raise _nothing_here(tree, only, format)
-    if only is None and format is None:
-        candidates += _beside(tree, candidates)
-    if len(candidates) == 1:
-        return candidates[0], ()
-    claims = {id(c): FORMATS[c.format].claims(tree, c) for c in candidates}
-    order = list(FORMATS)
-    ranked = sorted(candidates, key=lambda c: (-len(claims[id(c)]), not c.declared, order.index(c.format), c.root))
-    main, others, apart, small = ranked[0], [], [], []
-    for other in ranked[1:]:
-        here, there = claims[id(main)], claims[id(other)]
-        smaller = min(len(here), len(there))
-        if here & there or (not smaller and _nested(main.root, other.root)):
-            others.append(other)
-        elif FORMATS[other.format].last_resort and smaller < PARALLEL_SHARE * len(here):
-            small.append(other)
-        elif not smaller or smaller >= PARALLEL_SHARE * len(here) or other.format == main.format or not _nested(main.root, other.root):
-            apart.append(other)
-        else:
-            others.append(other)
-    if (apart and format is None) or len({c.root for c in [main, *apart]}) > 1:
-        raise _several(tree, [main, *apart, *small], shown or str(tree.root))
-    return main, tuple(others)
-
-
-def _candidates(tree: Tree, only: str | None = None, format: str | None = None) -> list[Candidate]:
-    """Name the datasets in a tree; those of formats that are a last resort only where there are no others."""
-    asked = [one for one in FORMATS.values() if format in (None, one.name)]
-    labelled = [c for one in asked if not one.last_resort for c in one.detect(tree, only)]
-    return labelled or [c for one in asked if one.last_resort for c in one.detect(tree, only)]
-
-
-def _beside(tree: Tree, candidates: list[Candidate]) -> list[Candidate]:
-    """Look for datasets in the folders of the root that have none so far: what lies beside a dataset's folder is none of its own."""
-    roots = {c.root for c in candidates}
-    if "" in roots or tree.image_root is not None:
-        return []
-    taken = {root.partition("/")[0] for root in roots}
-    taken |= {name.partition("/")[0] for c in candidates for name in (*c.labels, *FORMATS[c.format].claims(tree, c))}
-    found = []
-    for top in sorted({name.partition("/")[0] for name in tree.images if "/" in name} - taken):
-        part = tree.below(top)
-        found += _candidates(part)
-    return found
-
-
-def _nested(one: str, other: str) -> bool:
-    """Tell whether one folder is the other or lies in it; the root is ""."""
-    return not one or not other or f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
-
-
-def _several(tree: Tree, candidates: list[Candidate], shown: str) -> SeveralDatasets:
-    """Name the datasets with the command for each, and the path as the user gave it."""
-    lines = []
-    for c in sorted(candidates, key=lambda c: (c.root, c.format)):
-        place = os.path.join(shown, c.root) if c.root else shown
-        lines.append(f"dataset-doctor audit {shlex.quote(operand(place))} --format {c.format}")
-    if len(lines) > DATASETS_NAMED:
-        lines[DATASETS_NAMED:] = [f"… and {len(lines) - DATASETS_NAMED:,} more"]
-    return SeveralDatasets(f"{len(candidates)} separate datasets under {shown}. Choose one:", "\n  ".join(lines))
-
-
-def _nothing_here(tree: Tree, only: str | None, format: str | None) -> DatasetNotFound:
-    what = os.path.join(tree.root, only) if only else str(tree.root)
-    kind = f"{format} labels" if format else "labels"
-    if only:
-        return DatasetNotFound(f"{what} is not a label file of a known format.", "Give a folder, a data.yaml, a COCO .json or a VOC .xml.")
-    if not tree.files:
-        return DatasetNotFound(f"no dataset here: {what} is empty.")
-    *kinds, last = (one.looks_for for one in FORMATS.values())
-    looked = f"Looked for {', '.join(kinds)} and {last}."
-    if not tree.images:
-        return DatasetNotFound(f"no dataset here: {what} holds neither images nor {kind}.", looked)
-    return DatasetNotFound(
-        f"no dataset here: {what} holds {plural(len(tree.images), 'image')} and no {kind}.",
-        f"{looked} Labels elsewhere? Give their folder and add --images {shlex.quote(str(tree.root))}",
-    )
 
 
 def _caches(tree: Tree) -> list[Problem]:
