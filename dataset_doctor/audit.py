@@ -14,7 +14,7 @@ import numpy as np
 from dataset_doctor.checks import CHECKS
 from dataset_doctor.dataset import NO_ID, NO_SOURCE, Dataset, Place, Rows, Shapes
 from dataset_doctor.findings import POLICIES, Check, Described, Facts, Finding, Found, NotRun, Policy, Report, Run, Severity
-from dataset_doctor.formats import LeftOut, begin_shapes, fingerprint
+from dataset_doctor.formats import LeftOut, begin_shapes, fingerprint, format_of
 from dataset_doctor.pixels import Duplicates, Pixels
 from dataset_doctor.recommend import recommend
 from dataset_doctor.recommend.treatments import treated
@@ -52,7 +52,7 @@ def audit(
     """
     begun = time.perf_counter()
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    policy = policy or POLICIES["none" if dataset.format == "folder" else "detector"]
+    policy = policy or POLICIES["none" if dataset.task == "classify" else "detector"]
     # Shapes are measured by other processes where they are many; what does not need them is done meanwhile.
     wanted = shapes is None and any(check.needs_shapes for check in checks)
     pending = begin_shapes(dataset) if wanted else lambda: shapes
@@ -162,7 +162,7 @@ def _annotation_places(dataset: Dataset, rows: Rows, field: str) -> list[Place]:
     drawable = np.logical_and.reduce(np.isfinite(boxes), axis=1).tolist()
     return [
         Place(
-            file=images.file_name[image] if dataset.format == "folder" else dataset.sources[source],
+            file=images.file_name[image] if format_of(dataset).class_folders else dataset.sources[source],
             line=line or None,
             pointer=_pointer(dataset, "annotations", position, field),
             image=images.file_name[image],
@@ -196,11 +196,11 @@ def _labels(dataset: Dataset, rows: Rows) -> list[tuple[tuple[str, Box | None], 
 
 def _image_places(dataset: Dataset, rows: Rows, field: str, *, of_pictures: bool) -> list[Place]:
     """Say where images are: in the file that describes them, or, for what concerns the picture itself, in its own (COCO keeps pointers)."""
-    images = dataset.images
+    images, form = dataset.images, format_of(dataset)
     places = []
     for row in rows.tolist():
         name, source = images.file_name[row], int(images.source[row])
-        if dataset.format == "folder" or (of_pictures and dataset.format != "coco"):
+        if form.class_folders or (of_pictures and not form.lists_images):
             source = NO_SOURCE
         file = name if source == NO_SOURCE else dataset.sources[source]
         pointer = None if source == NO_SOURCE else _pointer(dataset, "images", int(images.position[row]), field)
@@ -209,9 +209,8 @@ def _image_places(dataset: Dataset, rows: Rows, field: str, *, of_pictures: bool
 
 
 def _pointer(dataset: Dataset, array: str, position: int, field: str) -> str | None:
-    if dataset.format != "coco":
-        return None
-    return f"/{array}/{position}/{field}" if field else f"/{array}/{position}"
+    pointer = format_of(dataset).pointer
+    return pointer(array, position, field) if pointer else None
 
 
 def _split(dataset: Dataset, image: int) -> str:

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 Rows = NDArray[np.intp]
 """Row numbers of a table; repeats allowed where a function says so."""
 
-FormatName = Literal["coco", "voc", "yolo", "folder"]
+FormatName = str
+"""The name of a format, as in the table `formats.FORMATS`."""
 
 TRAINING_SPLITS = ("train", "trainval")
 """Names of the split that is trained on; the second is VOC's, whose `trainval` is all there is to train with where it has no `train`."""
@@ -443,7 +444,7 @@ class Dataset:
     """Images, annotations and classes as columns, with what could not become one.
 
     root         absolute folder that all paths are relative to
-    format       "coco", "voc", "yolo" or "folder"; `variant` names the layout, `evidence` says why it was taken for that
+    format       a name in `formats.FORMATS`: "coco", "voc", "yolo" …; `variant` names the layout, `evidence` says why it was taken for that
     task         "detect", "segment", "pose", "obb" or "classify"
     voc_origin   how the corners of a VOC dataset are counted: "1-based", "0-based", "half-open", "unknown"; None elsewhere
     splits       canonical names (train, val, test, all, unassigned, others as written); `split_spelling` as the source spells them
@@ -456,6 +457,7 @@ class Dataset:
     given        how the user named it; None where it was not read from files
     made         the images that a plan makes anew; None where all are files. Their annotations name the record that they come from, and
                  until they are written their `file_name` leads to the picture that they are made from
+    in_shares    labels give boxes as shares of the image, so that the box of an image whose size is not known is in shares too
     keeps_places where it is written in its own format and no image moves, files keep their places; False gives them the usual ones
     """
 
@@ -478,6 +480,7 @@ class Dataset:
     origin: Dataset | None = None
     made: Made | None = None
     given: Given | None = None
+    in_shares: bool = False
     keeps_places: bool = True
 
     def __post_init__(self) -> None:

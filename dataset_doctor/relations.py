@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.files.splits import is_split_name
+from dataset_doctor.formats import format_of
 
 Labels = NDArray[np.intp]
 """One number an image: those with the same number belong together; -1 belongs to nothing."""
@@ -226,7 +227,7 @@ def videos(dataset: Dataset, names: Sequence[str] | None = None) -> list[Video]:
         if not (number := _NUMBER_AT_END.search(stem)):
             continue
         if folder not in home_of:
-            home_of[folder] = _home(folder, dataset.format == "folder")
+            home_of[folder] = _home(folder, format_of(dataset).class_folders)
         home, class_folder = home_of[folder]
         prefix = stem[: number.start()]
         # Where the stem is a number alone, the folder is the name.

@@ -215,7 +215,7 @@ def statistics(dataset: Dataset) -> Statistics:
         classes=classes,
         splits=_splits(dataset),
         resolution=_resolution(dataset),
-        boxes=None if dataset.format == "folder" else _boxes(dataset),
+        boxes=None if dataset.task == "classify" else _boxes(dataset),
         co_occurrence=_co_occurrence(dataset, counts),
         counts=counts,
         problems=problems,
@@ -448,7 +448,7 @@ def _boxes(dataset: Dataset) -> Boxes:
     per_image = np.bincount(dataset.annotations.image[instance], minlength=dataset.n_images)
     usable = instance & np.isfinite(dataset.annotations.corners).all(axis=1)
     boxes, sizes = dataset.boxes[usable], dataset.annotation_sizes[usable]
-    in_pixels = ~np.isnan(sizes[:, 0]) if dataset.format == "yolo" else np.ones(len(boxes), bool)
+    in_pixels = ~np.isnan(sizes[:, 0]) if dataset.in_shares else np.ones(len(boxes), bool)
     wh = np.maximum(widths_heights(boxes), 0)
     area = wh[:, 0] * wh[:, 1]
     # A YOLO box whose image gives no size stays a share of the image.

@@ -244,7 +244,7 @@ def _dataset(header: dict[str, str], images: list, boxes: list, changes: dict) -
         picture=np.arange(len(images), dtype=np.int32),
     )
     given = {
-        "root": Path("/nowhere"), "format": header["format"], "variant": header["variant"], "task": header["task"], "evidence": (),
+        "root": Path("/nowhere"), "format": header["format"], "variant": header["variant"], "task": header["task"], "evidence": (), "in_shares": header["format"] == "yolo",
         "voc_origin": header["voc_origin"] or None, "classes": tuple(Class(name, i, above.get(name), place=declared) for i, name in zip(class_ids, names, strict=True)),
         "splits": tuple(splits), "split_spelling": tuple(splits), "sources": tuple(sources), "source_split": np.full(len(sources), -1, np.int16),
         "images": columns, "annotations": annotations, "problems": (),

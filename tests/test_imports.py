@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import dataset_doctor
+from dataset_doctor.formats import FORMATS
 
 PACKAGE = Path(dataset_doctor.__file__).parent
 
@@ -101,3 +102,41 @@ def test_no_submodule_takes_a_public_name() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+FORMAT_NAMES = set(FORMATS)
+
+
+def names_compared(node: ast.AST) -> set[str]:
+    """Give the names of formats that an expression compares with, or looks up in a table."""
+    parts: list[ast.expr | None] = []
+    if isinstance(node, ast.Compare):
+        for side in (node.left, *node.comparators):
+            parts += side.elts if isinstance(side, ast.Tuple | ast.List | ast.Set) else [side]
+    elif isinstance(node, ast.Dict):
+        parts += node.keys
+    elif isinstance(node, ast.MatchValue):
+        parts.append(node.value)
+    return {one.value for one in parts if isinstance(one, ast.Constant) and isinstance(one.value, str)} & FORMAT_NAMES
+
+
+def test_nothing_asks_for_a_format_by_name() -> None:
+    """What the rest must know of a format is in its record: only its own folder and `demo` may name one."""
+    inside = [file for file in (PACKAGE / "formats").rglob("*.py") if {*file.parts, file.stem} & FORMAT_NAMES]
+    found = [
+        f"{file.relative_to(PACKAGE)}:{node.lineno} asks for {', '.join(sorted(names))}"
+        for file in sorted({*PACKAGE.rglob("*.py")} - {*inside, *(PACKAGE / "demo").rglob("*.py")})
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if (names := names_compared(node)) and isinstance(node, ast.expr)
+    ]
+
+    assert not found
+
+
+def test_the_command_line_offers_every_format() -> None:
+    """The choices of `--format` and `--to` are the table's names."""
+    from typing import get_args
+
+    from dataset_doctor.cli.options import FormatChoice
+
+    assert get_args(FormatChoice) == tuple(FORMATS)

@@ -1,6 +1,7 @@
 """Rebalance a split: choose how often each image is shown, so that the classes come nearer to their targets.
 
-    from dataset_doctor.balance import rebalance
+    from dataset_doctor.formats import format_of
+from dataset_doctor.balance import rebalance
 
     plan = rebalance(dataset, method="oversample", target="sqrt", budget=1.5)
     plan.classes, plan.notes                 # what it brings, and what it cannot
@@ -46,6 +47,7 @@ from dataset_doctor.dataset import Dataset, LabelState, Rows
 from dataset_doctor.errors import UsageError, did_you_mean
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import listed, percent, plural, shortened
+from dataset_doctor.formats import format_of
 from dataset_doctor.plan import Plan, make_plan
 from dataset_doctor.statistics import imbalance_ratio
 
@@ -338,8 +340,7 @@ def _scene(dataset: Dataset, column: int, left_out: Rows | None) -> _Scene:
         pool=Pool(
             positive=state == LabelState.LABELED,
             background=state == LabelState.BACKGROUND,
-            # YOLO trainers read an image without a label file as background.
-            silent=unlabeled if dataset.format == "yolo" else np.zeros_like(unlabeled),
+            silent=unlabeled if format_of(dataset).unlabeled_is_background else np.zeros_like(unlabeled),
         ),
         names=tuple(shortened(name) for name in dataset.class_names),
         is_doubt=np.array([is_doubt(name) for name in dataset.class_names], bool),

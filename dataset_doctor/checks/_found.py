@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, ProblemKind, Rows
 from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.formats import format_of
 from dataset_doctor.geometry import widths_heights
 
 Wrong: TypeAlias = "NDArray[np.bool_] | np.bool_ | Rows"
@@ -38,7 +39,7 @@ def sized_boxes(dataset: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float
     images = dataset.annotation_sizes
     boxes = widths_heights(dataset.boxes)
     boxes[~(boxes > 0).all(axis=1)] = np.nan
-    if dataset.format == "yolo":
+    if dataset.in_shares:
         boxes[np.isnan(images[:, 0])] = np.nan
     return boxes, images
 
@@ -49,10 +50,13 @@ def without_reported(dataset: Dataset, facts: Facts, rows: Rows, *kinds: Problem
     if not places:
         return rows
     known = {(p.file, p.line, int(p.pointer.split("/")[2]) if (p.pointer or "").count("/") > 1 and p.pointer else None) for p in places}
-    coco = dataset.format == "coco"
+    by_position = format_of(dataset).pointer is not None
     table = dataset.annotations
     keys = zip(table.source[rows].tolist(), table.line[rows].tolist(), table.position[rows].tolist(), strict=True)
-    kept = [(dataset.sources[file], None if coco else line, position if coco else None) not in known for file, line, position in keys]
+    kept = [
+        (dataset.sources[file], None if by_position else line, position if by_position else None) not in known
+        for file, line, position in keys
+    ]
     left: Rows = rows[np.array(kept, bool)]
     return left
 

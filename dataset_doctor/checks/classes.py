@@ -13,6 +13,7 @@ from dataset_doctor.checks._classes import class_places, counts_of, named, train
 from dataset_doctor.checks._found import reported
 from dataset_doctor.dataset import NO_ID, Dataset, LabelState, Place
 from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.formats import format_of
 from dataset_doctor.statistics import RARE_IMAGES
 
 IMBALANCE = 10.0
@@ -178,7 +179,7 @@ def class_names_alike(dataset: Dataset, facts: Facts) -> Found | None:
     message = f"{plural(n, 'group of classes differs', 'groups of classes differ')} only {how}: {shown}"
     severity = Severity.WARNING if groups else Severity.INFO
     rows = list(dict.fromkeys(row for group in (*groups, *plurals) for row in group))
-    if dataset.format != "voc" or any(dataset.classes[row].place is not None for row in rows):
+    if not format_of(dataset).names_in_records or any(dataset.classes[row].place is not None for row in rows):
         return Found(n, message, places=class_places(dataset, rows), severity=severity)
     # Only label records name these classes: point at those with the less common spellings.
     _, instances = counts_of(facts, None)
@@ -223,8 +224,8 @@ def class_name_untidy(dataset: Dataset, facts: Facts) -> Found | None:
     rows = {row: what for row, name in enumerate(dataset.class_names) if (what := _untidy(name)) is not None}
     bad = {dataset.classes[row].name: what for row, what in rows.items()}
     records = None
-    if dataset.format == "voc" and dataset.annotations.class_id.dtype == object:
-        # VOC objects keep the name as written, where the class has it without the spaces around.
+    if format_of(dataset).names_in_records and dataset.annotations.class_id.dtype == object:
+        # Records keep the name as written, where the class has it without the spaces around.
         written = dataset.annotations.class_id.tolist()
         odd = {name: what for name in sorted(set(written)) if name.strip() and (what := _untidy(name)) is not None}
         if odd:
@@ -258,7 +259,7 @@ def class_name_placeholder(dataset: Dataset, facts: Facts) -> Found | None:
     rows = []
     for row, name in enumerate(dataset.class_names):
         bare = name.casefold().strip().strip("_").strip()
-        if _PLACEHOLDER.fullmatch(bare) or (bare in _BACKGROUND and dataset.format != "folder"):
+        if _PLACEHOLDER.fullmatch(bare) or (bare in _BACKGROUND and dataset.task != "classify"):
             rows.append(row)
     if not rows:
         return None
@@ -281,8 +282,6 @@ def class_name_not_text(dataset: Dataset, facts: Facts) -> Found | None:
 
 def _root_categories(dataset: Dataset, instances: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[int]:
     """Give the unused COCO categories that are only the supercategory of others."""
-    if dataset.format != "coco":
-        return []
     above = {c.supercategory for c in dataset.classes if c.supercategory != c.name}
     return [row for row, c in enumerate(dataset.classes) if not instances[row] and c.name in above and len(dataset.classes) > 1]
 
@@ -316,7 +315,7 @@ def class_ids_gapped(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Nothing, if your trainer maps ids by name. Else number the categories from 1.
     """
-    if dataset.format != "coco":
+    if not format_of(dataset).has_ids:
         return None
     ids = [c.id for c in dataset.classes]
     numbers = sorted({value for value in ids if isinstance(value, int) and value != NO_ID})
@@ -414,6 +413,6 @@ def image_unlabeled(dataset: Dataset, facts: Facts) -> Found | None:
         return None
     among = int(images.in_split[:, some].any(axis=1).sum())
     many = len(rows) >= FEW and len(rows) > UNLABELED_SHARE * among
-    taken = "; YOLO trainers take them for background" if dataset.format == "yolo" else ""
+    taken = "; YOLO trainers take them for background" if format_of(dataset).unlabeled_is_background else ""
     message = f"{plural(len(rows), 'image has', 'images have')} no label file, {len(rows) / among:.0%} of those in labelled splits{taken}"
     return Found(len(rows), message, images=rows, severity=Severity.WARNING if many else Severity.INFO)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dataset_doctor.checks._groups import groups_found, picture_groups, with_first
 from dataset_doctor.dataset import Dataset, LabelState, Rows
 from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.formats import format_of
 from dataset_doctor.pixels import TURN_BACK, Duplicates
 from dataset_doctor.relations import stems_of, without_export
 from dataset_doctor.scan.near import clusters
@@ -140,7 +141,7 @@ def duplicate_label_conflict(dataset: Dataset, facts: Facts) -> Found | None:
 
 def _near_conflicts(dataset: Dataset, duplicates: Duplicates) -> tuple[list[Rows], list[Rows]]:
     """Give groups of images of one shot that lie in different class folders, and their partners."""
-    if dataset.format != "folder" or not len(duplicates.near_pairs):
+    if not format_of(dataset).class_folders or not len(duplicates.near_pairs):
         return [], []
     own = np.full(dataset.n_images, -1, np.intp)
     own[dataset.annotations.image] = dataset.annotations.class_index

@@ -16,6 +16,7 @@ from dataset_doctor.checks._groups import groups_found, picture_groups, with_fir
 from dataset_doctor.dataset import WHOLE_SPLIT, Dataset, Place, Rows
 from dataset_doctor.files.splits import canonical_split
 from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.formats import format_of
 from dataset_doctor.relations import Labels, same_names, sources, videos
 from dataset_doctor.statistics import RARE_IMAGES, statistics
 
@@ -91,7 +92,7 @@ def class_missing_in_split(dataset: Dataset, facts: Facts) -> Found | None:
     splits needs more images.
     """
     train = training_split(dataset)
-    if train is None or dataset.format == "folder":
+    if train is None or format_of(dataset).class_folders:
         return None  # of image folders, class-folders-differ and class-folder-empty tell the same
     trained = dataset.splits[train]
     images = np.array([[count.images for count in row.splits] for row in facts.statistics.classes]).reshape(-1, len(dataset.splits))
@@ -365,7 +366,7 @@ def class_folders_differ(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Make the folders alike. Spread the class over the splits, or give the numbers of train to the other splits in code.
     """
-    if dataset.format != "folder" or len(dataset.splits) < 2:
+    if not format_of(dataset).class_folders or len(dataset.splits) < 2:
         return None
     folders = _class_folders(dataset)
     every = sorted({name for names in folders.values() for name in names})
@@ -392,7 +393,7 @@ def class_folder_empty(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Put images in, or delete the folder in every split.
     """
-    if dataset.format != "folder":
+    if not format_of(dataset).class_folders:
         return None
     used = set(dataset.images.source.tolist())
     empty = {source for row, source in enumerate(dataset.sources) if row not in used}

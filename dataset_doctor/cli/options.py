@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dataset_doctor.cli.config import Kind
 
 FormatChoice = Literal["coco", "voc", "yolo", "folder"]
+"""The names in `formats.FORMATS`, which help must not load; a test compares them."""
 
 
 def _configure(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
@@ -43,8 +43,6 @@ SeedOption = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Whe
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the plan, and write nothing.")]
 
 ERRORS_SHOWN, RECORDS_SHOWN = 8, 10
-
-FORMAT_NAMES = {"coco": "COCO", "voc": "Pascal VOC", "yolo": "YOLO", "folder": "image folder"}
 
 
 def rebalance(
@@ -231,7 +229,7 @@ def convert(
     from dataset_doctor.plan import make_plan
 
     if to is None:
-        raise UsageError("--to FORMAT is missing.", f"Choose from: {', '.join(FORMAT_NAMES)}.")
+        raise UsageError("--to FORMAT is missing.", f"Choose from: {', '.join(get_args(FormatChoice))}.")
     with ProgressBar() as progress:
         columns = _read(dataset, out, format, images, classes, force, progress)
         left_out = _left_out(columns, to, allow_errors)
@@ -302,7 +300,7 @@ def _finish(
     """Complete the plan with what writing costs, write it unless this is a rehearsal, and show it."""
     import json as codec
 
-    from dataset_doctor.formats import disk_bytes, losses, write
+    from dataset_doctor.formats import disk_bytes, find_format, losses, write
 
     target = to or columns.format
     treated = plan.apply(columns)
@@ -327,7 +325,7 @@ def _finish(
 
     from dataset_doctor.report.plan import show
 
-    show(plan, Console(), name=dataset, out=str(out), target=FORMAT_NAMES[target], written=not dry_run)
+    show(plan, Console(), name=dataset, out=str(out), target=find_format(target).title, written=not dry_run)
 
 
 def _recommended(path: Path, wanted: str | None, columns: "Columns") -> dict[str, Any]:

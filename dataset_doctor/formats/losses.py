@@ -98,7 +98,7 @@ def unwritable(dataset: Dataset, format: FormatName, shapes: Shapes | None = Non
         wrong = (dataset.annotations.class_index < 0) | ~(x1 < x2) | ~(y1 < y2) | ~np.isfinite(x2 - x1) | ~np.isfinite(y2 - y1)
         if target.boxes_inside:
             wrong |= dataset.overshoot_px > OUTSIDE_PX
-    if "shares" in (source.box, target.box):
+    if dataset.in_shares or target.box == "shares":
         wrong |= np.isnan(dataset.annotation_sizes).any(axis=1)
     shaped = (dataset.annotations.geometry != Geometry.BOX) | dataset.annotations.has(Flag.KEYPOINTS)
     if shaped.any() and target.holds_shapes(dataset):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dataset_doctor.balance import BUDGET, IMBALANCED, MAX_REPEAT, labels_to_collect
 from dataset_doctor.balance.targets import parse_target
 from dataset_doctor.findings import Recommendation, listed, percent, plural
+from dataset_doctor.formats import format_of
 from dataset_doctor.recommend.situation import (
     BACKGROUND_SHARE,
     CLASS_IMBALANCE,
@@ -49,8 +50,7 @@ def background(s: Situation) -> Recommendation | None:
     policy, n = s.policy, s.n_images
     if policy.name == "none" or not s.has_labels or not s.trains:
         return None
-    # YOLO trainers read an image without a label file as background.
-    silent = s.unlabeled if s.dataset.format == "yolo" else 0
+    silent = s.unlabeled if format_of(s.dataset).unlabeled_is_background else 0
     have = s.background + silent
     share = have / n
     short = _whole((policy.low * n - have) / (1 - policy.low)) if policy.low < 1 else 0

@@ -10,6 +10,7 @@ import numpy as np
 from dataset_doctor.checks import find_check
 from dataset_doctor.errors import UsageError
 from dataset_doctor.findings import Facts
+from dataset_doctor.formats import format_of
 from dataset_doctor.pixels import Duplicates
 from dataset_doctor.recommend.situation import (
     LEAKAGE,
@@ -64,7 +65,7 @@ def foresee(s: Situation, options: Mapping[str, str]) -> Division:
         return Division(frozenset(), error.message)
     treated = plan.apply(s.dataset)
     tables = statistics(treated)
-    if s.dataset.format == "folder":
+    if format_of(s.dataset).class_folders:
         # A class folder without an image is an error to trainers that number the folders of each split.
         lacking = [row.name for row in tables.classes if row.images and not all(count.images for count in row.splits)]
         if lacking:

@@ -118,7 +118,7 @@ def _classes(report: Report) -> list[str]:
     tables = report.statistics
     if not tables.classes:
         return []
-    boxes = report.dataset.format != "folder"
+    boxes = report.dataset.task != "classify"
     splits = tables.splits if 1 < len(tables.splits) <= _SPLIT_COLUMNS else ()
     head = ["class", "group", "images", *(["instances"] if boxes else []), "share", *(code(split.name) for split in splits)]
     rows = [

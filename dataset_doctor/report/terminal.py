@@ -168,7 +168,7 @@ def _classes(page: Page, report: Report) -> list[Text]:
     name_wanted = min(max(cells(name) for name in [*names, "class"]), _NAME_CELLS)
     splits = tables.splits if 1 < len(tables.splits) <= _SPLIT_COLUMNS else ()
     counts = [column("images", [f"{row.images:,}" for row in shown])]
-    if report.dataset.format != "folder":
+    if report.dataset.task != "classify":
         counts.append(column("instances", [f"{row.instances:,}" for row in shown]))
     shares = [column("share", [wording.share(row.share) for row in shown])]
     in_splits = [_split_column(page, at, split, shown) for at, split in enumerate(splits)]

@@ -7,9 +7,8 @@ from pathlib import PurePath
 
 from dataset_doctor.dataset import TRAINING_SPLITS, Place
 from dataset_doctor.findings import Finding, Recommendation, Report, Severity, plural
+from dataset_doctor.formats import find_format
 from dataset_doctor.statistics import Quantiles, Resolution
-
-FORMATS = {"coco": "COCO", "voc": "Pascal VOC", "yolo": "YOLO", "folder": "image folders"}
 
 _SPLITS_NAMED = 8
 _CODES_NAMED = 4
@@ -22,14 +21,14 @@ def folder(report: Report) -> str:
 
 def format_name(report: Report, *, variant: bool = True) -> str:
     """Name the format, with its variant in brackets where that says more."""
-    name, kind = FORMATS[report.dataset.format], report.dataset.variant
+    name, kind = find_format(report.dataset.format).title, report.dataset.variant
     return f"{name} ({kind})" if variant and kind and kind.casefold() not in name.casefold() else name
 
 
 def size(report: Report) -> str:
     """Count images, instances and classes; in an image folder every image is one instance."""
     summary = report.statistics.summary
-    instances = [] if report.dataset.format == "folder" else [plural(summary.instances, "instance")]
+    instances = [] if report.dataset.task == "classify" else [plural(summary.instances, "instance")]
     return ", ".join([plural(summary.images, "image"), *instances, plural(summary.classes, "class", "classes")])
 
 
@@ -188,7 +187,7 @@ def _balance(report: Report) -> list[str]:
 
 def _backgrounds(report: Report) -> list[str]:
     summary = report.statistics.summary
-    if report.dataset.format == "folder" or not summary.images:
+    if report.dataset.task == "classify" or not summary.images:
         return []
     phrases = [f"{summary.background_images:,} of {plural(summary.images, 'image')}"]
     if summary.background_share:
@@ -196,7 +195,7 @@ def _backgrounds(report: Report) -> list[str]:
     if summary.positive_negative_ratio is not None:
         phrases.append(_against_background(summary.positive_negative_ratio))
     if summary.unlabeled_images:
-        trained = ", which trains as background" if report.dataset.format == "yolo" else ""
+        trained = ", which trains as background" if find_format(report.dataset.format).unlabeled_is_background else ""
         phrases.append(f"{summary.unlabeled_images:,} more without a label file{trained}")
     return phrases
 

@@ -277,7 +277,7 @@ def _size_bands(dataset: Dataset) -> sparse.csr_array[Any]:
     wh = np.maximum(widths_heights(dataset.boxes), 0)
     area = wh[:, 0] * wh[:, 1]
     known = dataset.is_instance & np.isfinite(area)
-    if dataset.format == "yolo":
+    if dataset.in_shares:
         known &= ~np.isnan(dataset.annotation_sizes[:, 0])
     band = (area[known] >= SMALL_AREA_PX2).astype(np.intp) + (area[known] >= LARGE_AREA_PX2)
     return sparse.coo_array((np.ones(len(band)), (dataset.annotations.image[known], band)), shape=(dataset.n_images, 3)).tocsr()

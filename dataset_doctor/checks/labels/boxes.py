@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dataset_doctor.checks._found import annotations_found, sized_boxes, without_reported
 from dataset_doctor.dataset import Dataset, Geometry
 from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.formats import format_of
 from dataset_doctor.geometry import overshoot, widths_heights
 
 OUTSIDE_PX = 1.0
@@ -110,7 +111,7 @@ def box_missing(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Compute the box from the polygon, mask or keypoints; delete records that have none of them.
     """
-    if dataset.format == "folder":
+    if dataset.task == "classify":
         return None
     rows = np.flatnonzero(np.isnan(dataset.annotations.corners).all(axis=1))
     if not len(rows):
@@ -199,7 +200,7 @@ def box_rotated(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Keep them for a trainer of oriented boxes (YOLO OBB, DOTA); otherwise replace each by the box around it.
     """
-    if dataset.format not in ("coco", "voc"):
+    if format_of(dataset).oriented_boxes:
         return None
     return annotations_found(dataset.annotations.geometry == Geometry.OBB, "box is rotated", "boxes are rotated", "bbox")
 
@@ -218,7 +219,7 @@ def boxes_look_xyxy(dataset: Dataset, facts: Facts) -> Found | None:
 
     **Example.** `[400, 300, 460, 380]` in a picture of 640 × 480 ends at (860, 680) as corner and size, but fits as two corners.
     """
-    if dataset.format != "coco":
+    if format_of(dataset).box != "corner and size":
         return None
     corners, source = dataset.annotations.corners, dataset.annotations.source
     size = widths_heights(corners)
@@ -248,7 +249,7 @@ def boxes_look_normalized(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Multiply by the image's width and height.
     """
-    if dataset.format not in ("coco", "voc"):
+    if dataset.in_shares:
         return None
     corners = dataset.annotations.corners
     images = dataset.annotation_sizes
@@ -274,7 +275,7 @@ def boxes_look_in_pixels(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Divide x and width by the image's width, y and height by its height.
     """
-    if dataset.format != "yolo":
+    if not dataset.in_shares:
         return None
     wrong = (_as_shares(dataset) > 2).any(axis=1)
     return annotations_found(wrong, "box has numbers far above 1", "boxes have numbers far above 1")
@@ -289,7 +290,7 @@ def boxes_look_corner_ordered(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Write `(x1 + x2) / 2`, `(y1 + y2) / 2`, `x2 - x1`, `y2 - y1`, for the whole dataset at once.
     """
-    if dataset.format != "yolo":
+    if not dataset.in_shares:
         return None
     shares = _as_shares(dataset)
     plain = (dataset.annotations.geometry == Geometry.BOX) & (shares <= 2).all(axis=1)
@@ -312,7 +313,7 @@ def boxes_all_alike(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Draw real boxes. If the object really never moves, no detector is needed.
     """
     table = dataset.annotations
-    scale = dataset.sizes[table.image] if dataset.format == "yolo" else np.ones((len(table), 2))
+    scale = dataset.sizes[table.image] if dataset.in_shares else np.ones((len(table), 2))
     scale[np.isnan(scale)] = 1
     rows = np.flatnonzero(np.isfinite(table.corners).all(axis=1))
     images = int(np.count_nonzero(np.bincount(table.image[rows], minlength=dataset.n_images)))

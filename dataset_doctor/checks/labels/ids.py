@@ -11,6 +11,7 @@ from dataset_doctor.checks._classes import class_places, named
 from dataset_doctor.checks._found import annotations_found, images_found, without_reported
 from dataset_doctor.dataset import NO_ID, NO_SOURCE, Dataset, Rows
 from dataset_doctor.findings import Facts, Found, plural
+from dataset_doctor.formats import format_of
 
 BACKGROUND_NAMES = frozenset({"background", "_background_", "__background__", "bg", "back_ground", "__ignore__"})
 
@@ -25,7 +26,7 @@ def annotation_id_zero(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Number them from 1.
     """
-    if dataset.format != "coco":
+    if not format_of(dataset).has_ids:
         return None
     return annotations_found(dataset.annotations.source_id == 0, "annotation has the id 0", "annotations have the id 0", "id")
 
@@ -39,7 +40,7 @@ def annotation_id_missing(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Number the annotations from 1.
     """
-    if dataset.format != "coco":
+    if not format_of(dataset).has_ids:
         return None
     rows = np.flatnonzero(dataset.annotations.source_id == NO_ID)
     if not len(rows):
@@ -79,7 +80,7 @@ def annotation_id_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Number the annotations anew, from 1.
     """
-    if dataset.format != "coco":
+    if not format_of(dataset).has_ids:
         return None
     rows = _repeated(dataset.annotations.source_id, dataset.annotations.source)
     return annotations_found(rows, "annotation has an id that is taken", "annotations have ids that are taken", "id")
@@ -95,7 +96,7 @@ def image_id_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Find out from the source files which box belongs where, and give every image its own id.
     """
     described = np.flatnonzero(dataset.images.source != NO_SOURCE)
-    if dataset.format != "coco" or not len(described):
+    if not format_of(dataset).has_ids or not len(described):
         return None
     rows = described[_repeated(dataset.images.source_id[described], dataset.images.source[described])]
     return images_found(rows, "image has an id that is taken", "images have ids that are taken", "id")
@@ -111,7 +112,7 @@ def category_id_zero(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Add 1 to all category ids, in `categories` and in `annotations`.
     """
-    if dataset.format != "coco":
+    if not format_of(dataset).has_ids:
         return None
     used = np.bincount(dataset.annotations.class_index + 1, minlength=len(dataset.classes) + 1)[1:]
     zero = [row for row, one in enumerate(dataset.classes) if one.id == 0 and used[row]]
@@ -130,7 +131,7 @@ def category_id_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Give each category its own id, and correct the annotations where two classes were meant.
     """
-    if dataset.format != "coco":
+    if not format_of(dataset).has_ids:
         return None
     seen: set[tuple[str | None, int | str]] = set()
     again = []
@@ -155,7 +156,7 @@ def category_is_background(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Remove the class; leave images without objects unlabelled.
     """
-    if dataset.format == "folder":
+    if dataset.task == "classify":
         return None
     rows = [row for row, name in enumerate(dataset.class_names) if name.strip().casefold() in BACKGROUND_NAMES]
     if not rows:
@@ -174,7 +175,7 @@ def id_is_text(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Number images and annotations, unless your tools agree on text.
     """
-    if dataset.format != "coco" or facts.statistics.problems.get("id-mixed-types"):
+    if not format_of(dataset).has_ids or facts.statistics.problems.get("id-mixed-types"):
         return None
     if dataset.images.source_id.dtype == object:
         texts = np.array([isinstance(own, str) for own in dataset.images.source_id.tolist()], bool)

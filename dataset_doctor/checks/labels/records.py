@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from dataset_doctor.checks._found import annotations_found
 from dataset_doctor.dataset import Dataset, Flag, Geometry, Rows
 from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.formats import format_of
 from dataset_doctor.geometry import widths_heights
 
 AREA_SHARE, AREA_PX2 = 0.05, 2.0
@@ -55,8 +56,6 @@ def area_missing(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Write the area of the mask where there is one, else width × height of the box.
     """
-    if dataset.format != "coco":
-        return None
     return annotations_found(dataset.annotations.has(Flag.NO_AREA_KEY), "annotation has no area", "annotations have no area", "area")
 
 
@@ -71,7 +70,7 @@ def area_wrong(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Compute the areas again, from masks where there are masks.
     """
     table, shapes = dataset.annotations, facts.shapes
-    if dataset.format != "coco" or shapes is None:
+    if not format_of(dataset).box_beside_shape or shapes is None:
         return None
     size = widths_heights(table.corners)
     size[~(size > 0).all(axis=1)] = np.nan
@@ -96,7 +95,7 @@ def crowd_key_missing(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Write `"iscrowd": 0`, if every record is one object.
     """
-    if dataset.format != "coco" or dataset.variant == "lvis":
+    if dataset.variant == "lvis":
         return None
     return annotations_found(
         dataset.annotations.has(Flag.NO_CROWD_KEY), "annotation has no iscrowd", "annotations have no iscrowd", "iscrowd"
@@ -114,8 +113,6 @@ def crowd_with_polygon(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Set `iscrowd` to 0 for single objects.
     """
     table = dataset.annotations
-    if dataset.format != "coco":
-        return None
     wrong = table.has(Flag.CROWD) & (table.geometry == Geometry.POLYGON)
     return annotations_found(wrong, "crowd region has a polygon", "crowd regions have polygons", "iscrowd")
 
@@ -130,7 +127,7 @@ def all_crowd(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Set `iscrowd` to 0 for single objects.
     """
     crowd = dataset.annotations.has(Flag.CROWD)
-    if dataset.format != "coco" or len(crowd) < FEW_RECORDS or not crowd.all():
+    if len(crowd) < FEW_RECORDS or not crowd.all():
         return None
     return annotations_found(crowd, "annotation is a crowd region", "annotations are crowd regions, all that there are", "iscrowd")
 
@@ -145,8 +142,6 @@ def ignore_flag(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Use `iscrowd` for regions to ignore, or delete the records.
     """
-    if dataset.format != "coco":
-        return None
     return annotations_found(dataset.annotations.has(Flag.IGNORE), "annotation has ignore set", "annotations have ignore set", "ignore")
 
 
@@ -162,7 +157,7 @@ def score_in_labels(dataset: Dataset, facts: Facts) -> Found | None:
     """
     table = dataset.annotations
     scored = table.has(Flag.SCORE)
-    if dataset.format == "yolo":
+    if format_of(dataset).bare_numbers:
         # One number too many behind a polygon may be a coordinate too many: only where most polygons have it, it is a score.
         polygon = table.geometry == Geometry.POLYGON
         if 2 * np.count_nonzero(scored & polygon) <= np.count_nonzero(polygon):
@@ -185,7 +180,7 @@ def all_difficult(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Set `difficult` to 0 for objects that a person recognises at once.
     """
     difficult = dataset.annotations.has(Flag.DIFFICULT)
-    if dataset.format != "voc" or len(difficult) < FEW_RECORDS or not difficult.all():
+    if len(difficult) < FEW_RECORDS or not difficult.all():
         return None
     return annotations_found(difficult, "object is difficult", "objects are difficult, all that there are")
 
@@ -206,7 +201,7 @@ def origin_zero(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Nothing, if your reader counts from 0 as well. Else add 1 to xmin and ymin in the whole dataset.
     """
-    if dataset.format != "voc":
+    if not format_of(dataset).counts_pixels:
         return None
     zeros = (dataset.annotations.corners[:, :2] == 0).any(axis=1)
     if not zeros.any() or _counted_from_one(dataset, zeros):
@@ -223,7 +218,7 @@ def origin_mixed(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Find the files that count from 0, and add 1 to their xmin and ymin.
     """
-    if dataset.format != "voc":
+    if not format_of(dataset).counts_pixels:
         return None
     zeros = (dataset.annotations.corners[:, :2] == 0).any(axis=1)
     if not zeros.any() or not _counted_from_one(dataset, zeros):
@@ -241,7 +236,7 @@ def corners_fractional(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Round them, if one of these readers is used.
     """
-    if dataset.format != "voc":
+    if not format_of(dataset).counts_pixels:
         return None
     corners = dataset.annotations.corners
     wrong = (np.isfinite(corners) & (corners != np.floor(corners))).any(axis=1)
@@ -290,7 +285,7 @@ def classes_count_from_one(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Subtract 1 from every class number.
     """
     numbers = dataset.annotations.class_id
-    if dataset.format != "yolo" or not len(numbers) or numbers.min() != 1 or numbers.max() != len(dataset.classes):
+    if not format_of(dataset).bare_numbers or not len(numbers) or numbers.min() != 1 or numbers.max() != len(dataset.classes):
         return None
     last = numbers == len(dataset.classes)
     return annotations_found(
@@ -316,7 +311,7 @@ def rows_mixed(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Write the box as a polygon of its four corners, or all polygons as boxes.
     """
-    if dataset.format != "yolo":
+    if not format_of(dataset).bare_numbers:
         return None
     boxes, longer = _kinds_in_files(dataset)
     table = dataset.annotations
@@ -338,7 +333,7 @@ def task_mixed(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Train on boxes only, or draw the missing polygons.
     """
-    if dataset.format != "yolo":
+    if not format_of(dataset).bare_numbers:
         return None
     boxes, longer = _kinds_in_files(dataset)
     only_boxes, only_longer = np.flatnonzero((boxes > 0) & (longer == 0)), np.flatnonzero((longer > 0) & (boxes == 0))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from dataset_doctor.checks._found import annotations_found
 from dataset_doctor.dataset import Dataset, Flaw, Geometry
 from dataset_doctor.findings import Facts, Found, Severity
+from dataset_doctor.formats import format_of
 from dataset_doctor.geometry import overshoot
 
 LEAST_NUMBERS = 6
@@ -118,7 +119,7 @@ def polygon_outside(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** If many are off, find the cause and convert again; clip single ones.
     """
     shapes = facts.shapes
-    if shapes is None or dataset.format != "coco":
+    if shapes is None or not format_of(dataset).box_beside_shape:
         return None
     wrong = (overshoot(shapes.extent, dataset.annotation_sizes) > OUTSIDE_PX) & (shapes.rings > 0)
     return annotations_found(wrong, "polygon leaves its image", "polygons leave their image", "segmentation")
@@ -148,7 +149,7 @@ def box_differs_from_shape(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Look at some. If the shape is right, compute the boxes from it.
     """
     shapes, corners = facts.shapes, dataset.annotations.corners
-    if shapes is None or dataset.format != "coco":
+    if shapes is None or not format_of(dataset).box_beside_shape:
         return None
     size, extent = corners[:, 2:] - corners[:, :2], shapes.extent[:, 2:] - shapes.extent[:, :2]
     usable = (size > 0).all(axis=1) & (extent > 0).all(axis=1)

@@ -7,6 +7,7 @@ import numpy as np
 from dataset_doctor.checks._found import images_found
 from dataset_doctor.dataset import NO_SOURCE, Dataset
 from dataset_doctor.findings import Facts, Found, Severity
+from dataset_doctor.formats import format_of
 
 SMALLEST_SIDE = 10
 """Ultralytics refuses images with a shorter side."""
@@ -23,19 +24,19 @@ def image_size_missing(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Fill in the sizes of the files, with the EXIF orientation applied.
     """
     images = dataset.images
-    if dataset.format not in ("coco", "voc"):
+    if not format_of(dataset).states_size:
         return None
     rows = np.flatnonzero(((images.width <= 0) | (images.height <= 0)) & (images.source != NO_SOURCE))
     if not len(rows):
         return None
     problems = facts.statistics.problems
     told = [problem.place for problem in (*problems.get("image-size-invalid", ()), *problems.get("label-unreadable", ()))]
-    coco = dataset.format == "coco"
+    listed = format_of(dataset).lists_images
     parts = [(place.file, (place.pointer or "").split("/")) for place in told]
-    known = {(file, int(part[2]) if coco else 0) for file, part in parts if not coco or part[1:2] == ["images"]}
+    known = {(file, int(part[2]) if listed else 0) for file, part in parts if not listed or part[1:2] == ["images"]}
     where = zip(images.source[rows].tolist(), images.position[rows].tolist(), strict=True)
-    kept = [(dataset.sources[file], at if coco else 0) not in known for file, at in where]
-    severity = None if coco else Severity.WARNING
+    kept = [(dataset.sources[file], at if listed else 0) not in known for file, at in where]
+    severity = None if listed else Severity.WARNING
     return images_found(rows[np.array(kept, bool)], "image record has no size", "image records have no size", "width", severity=severity)
 
 
@@ -99,7 +100,7 @@ def image_not_jpg(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Convert or rename the files, or use a reader that finds other endings.
     """
-    if dataset.format != "voc" or dataset.variant != "devkit":
+    if dataset.variant != "devkit":
         return None
     images = dataset.images
     other = np.fromiter([not name.endswith(".jpg") for name in images.file_name.tolist()], bool, len(images))

@@ -268,6 +268,7 @@ def read(tree: Tree, candidate: Candidate, *, classes: tuple[str, ...] | None = 
     return Dataset(
         root=tree.root,
         format="yolo",
+        in_shares=True,
         variant=candidate.variant,
         task=task,
         evidence=tuple(evidence),

@@ -54,7 +54,7 @@ def content(report: Report) -> dict[str, Any]:
         "pictures": [[picture.address, picture.width, picture.height] for picture in made.values()],
         "recommendations": [_recommendation(recommendation) for recommendation in report.recommendations],
         "findings": [_finding(report, finding, names, made, index) for finding, names in zip(findings, wanted, strict=True)],
-        "boxed": report.dataset.format != "folder",
+        "boxed": report.dataset.task != "classify",
         "splits": [_split(row) for row in report.statistics.splits[:SPLITS]],
         "classes": _classes(report),
         "charts": _charts(report),
@@ -68,7 +68,7 @@ def _figures(report: Report) -> list[list[str]]:
     summary = report.statistics.summary
     largest, smallest = _extremes(report.statistics.classes)
     figures = [[f"{summary.images:,}", "image" if summary.images == 1 else "images", _splits_said(report.statistics.splits)]]
-    if report.dataset.format != "folder":
+    if report.dataset.task != "classify":
         per_image = report.statistics.boxes.per_image if report.statistics.boxes else None
         note = f"{wording.number(per_image.mean)} an image" if per_image else ""
         figures.append([f"{summary.instances:,}", "instance" if summary.instances == 1 else "instances", note])
@@ -78,7 +78,7 @@ def _figures(report: Report) -> list[list[str]]:
     if summary.imbalance_ratio is not None and largest is not smallest:
         note = f"{_name(largest.name)} to {_name(smallest.name)}" if largest and smallest else ""
         figures.append([wording.ratio(summary.imbalance_ratio), "imbalance", _text(note, 60)])
-    if report.dataset.format != "folder" and summary.background_share is not None:
+    if report.dataset.task != "classify" and summary.background_share is not None:
         figures.append(
             [wording.share(summary.background_share), "backgrounds", f"{plural(summary.background_images, 'image')} without an object"]
         )
@@ -290,7 +290,7 @@ def _classes(report: Report) -> dict[str, Any]:
 
 def _classes_title(report: Report) -> str:
     largest, smallest = _extremes(report.statistics.classes)
-    what = "images" if report.dataset.format == "folder" else "instances"
+    what = "images" if report.dataset.task == "classify" else "instances"
     if largest is None or smallest is None:
         return f"No class has any {what}"
     if largest is smallest:
@@ -304,7 +304,7 @@ def _classes_title(report: Report) -> str:
 def _charts(report: Report) -> dict[str, Any]:
     tables = report.statistics
     charts: dict[str, Any] = {"resolution": _resolution(tables.resolution, tables.summary.images)}
-    if report.dataset.format != "folder" and tables.summary.images:
+    if report.dataset.task != "classify" and tables.summary.images:
         charts["background"] = _background(report)
     if tables.boxes is not None and any(map(any, tables.boxes.centre_heatmap)):
         charts["centres"] = _centres(tables.boxes)
@@ -321,7 +321,7 @@ def _policy(report: Report) -> Policy:
     name, prior = report.run.options.get("policy"), report.run.options.get("prior")
     if name == "screening" and isinstance(prior, int | float):
         return screening(float(prior))
-    default = POLICIES["none" if report.dataset.format == "folder" else "detector"]
+    default = POLICIES["none" if report.dataset.task == "classify" else "detector"]
     return next((policy for policy in POLICIES.values() if policy.name == name), default)
 
 
