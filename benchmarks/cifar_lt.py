@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dataset_doctor.trials.pictures import Data
-    from dataset_doctor.trials.training import Settings
+    from dataset_doctor.trials.images import Data
+    from dataset_doctor.trials.settings import Settings
 
 PUBLISHED = {"baseline": 29.64, "logit_adjusted": 22.46}
 TOLERANCE = 1.5
@@ -37,7 +37,7 @@ def load(archive: Path) -> Data:
     import numpy as np
 
     from dataset_doctor.formats import read
-    from dataset_doctor.trials import pictures
+    from dataset_doctor.trials import images
 
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(archive) as tar:
@@ -48,13 +48,13 @@ def load(archive: Path) -> Data:
         images = dataclasses.replace(images, in_split=np.concatenate([images.in_split, no_val], axis=1))
         names = (*dataset.splits, "val")
         dataset = dataclasses.replace(dataset, splits=names, split_spelling=names, images=images)
-        data = pictures.load(dataset, pictures.choose(dataset), 32)
+        data = images.load(dataset, images.choose(dataset), 32)
     return dataclasses.replace(data, val=data.test.take(np.arange(0, len(data.test), 10)))
 
 
 def recipe(data: Data, device: str) -> Settings:
     """Give the settings of the published recipe."""
-    from dataset_doctor.trials.training import Settings
+    from dataset_doctor.trials.settings import Settings
 
     steps = round(EPOCHS * len(data.train) / 128)
     return Settings(
@@ -66,7 +66,7 @@ def recipe(data: Data, device: str) -> Settings:
 
 def quick(device: str) -> Settings:
     """Give settings that show the order in minutes on a CPU."""
-    from dataset_doctor.trials.training import Settings
+    from dataset_doctor.trials.settings import Settings
 
     return Settings(model="cifar_resnet8", steps=QUICK_STEPS, batch=64, evaluations=1, size=32, augment="cifar", device=device)
 
@@ -83,8 +83,9 @@ def main() -> None:
     import numpy as np
     import torch
 
-    from dataset_doctor.trials import classify
+    from dataset_doctor.trials import classification
     from dataset_doctor.trials.arms import Arm, Treatment
+    from dataset_doctor.trials.loop import Trial
 
     data = load(options.data)
     settings = quick(options.device) if options.quick else recipe(data, options.device)
@@ -95,7 +96,7 @@ def main() -> None:
     speed = []
     for seed in range(options.seeds):
         for name, treatment in arms.items():
-            trained = classify.run(Arm(name, "loss"), seed, data, settings, treatment=treatment)
+            trained = classification.run(Trial(Arm(name, "loss"), treatment, settings, seed), data)
             errors[name].append(100 * (1 - trained.outcome.metrics()["balanced_accuracy"]))
             speed.append(trained.cost.images_per_second)
             print(f"{name}, seed {seed}: error {errors[name][-1]:.2f} %, {speed[-1]:,.0f} images/s")

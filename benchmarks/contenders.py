@@ -701,8 +701,8 @@ def _training() -> Any:
     import numpy as np
     import torch
 
-    from dataset_doctor.trials.pictures import Data, Pictures
-    from dataset_doctor.trials.training import Settings
+    from dataset_doctor.trials.images import Data, Pictures
+    from dataset_doctor.trials.settings import Settings
 
     rng = np.random.default_rng(0)
 
@@ -716,12 +716,13 @@ def _training() -> Any:
 
 def ours_train(_: str) -> Outcome:
     """Train with the loop of `verify`; the one look at the validation split is not in the time, as it reports."""
-    from dataset_doctor.trials import classify
+    from dataset_doctor.trials import classification
     from dataset_doctor.trials.arms import BASELINE, Treatment
+    from dataset_doctor.trials.loop import Trial
 
     data, settings = _training()
     with Timed() as timed:
-        trained = classify.run(BASELINE, 0, data, settings, treatment=Treatment())
+        trained = classification.run(Trial(BASELINE, Treatment(), settings, 0), data)
     timed.seconds = trained.cost.train_seconds
     return timed, {"images": settings.steps * settings.batch}, "dataset-doctor-vision"
 
@@ -732,7 +733,7 @@ def bare_train(_: str) -> Outcome:
     from torch.nn import functional
 
     from dataset_doctor.trials.augmentation import PRESETS, augment
-    from dataset_doctor.trials.models import CifarResNet
+    from dataset_doctor.trials.models.classifiers import CifarResNet
 
     data, settings = _training()
     model = CifarResNet(8, 10).to(memory_format=torch.channels_last)
@@ -757,9 +758,9 @@ def _detection() -> Any:
     import numpy as np
     import torch
 
-    from dataset_doctor.trials.detect import Scenes, Views
-    from dataset_doctor.trials.pictures import Pictures
-    from dataset_doctor.trials.training import Settings
+    from dataset_doctor.trials.detection import Scenes, Views
+    from dataset_doctor.trials.images import Pictures
+    from dataset_doctor.trials.settings import Settings
 
     rng = np.random.default_rng(0)
     side = int(DETECTOR["size"])
@@ -780,12 +781,13 @@ def _detection() -> Any:
 
 def ours_detect(_: str) -> Outcome:
     """Train a detector with the loop of `verify`; the one look at the validation split is not in the time, as it reports."""
-    from dataset_doctor.trials import detect
+    from dataset_doctor.trials import detection
     from dataset_doctor.trials.arms import BASELINE, Treatment
+    from dataset_doctor.trials.loop import Trial
 
     views, settings = _detection()
     with Timed() as timed:
-        trained = detect.run(BASELINE, 0, views, settings, treatment=Treatment())
+        trained = detection.run(Trial(BASELINE, Treatment(), settings, 0), views)
     timed.seconds = trained.cost.train_seconds
     return timed, {"images": settings.steps * settings.batch}, "dataset-doctor-vision"
 

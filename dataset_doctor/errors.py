@@ -4,7 +4,8 @@ DoctorError                 shown as one or two lines; the command exits with 2
 ├── UsageError              an argument, option or configuration that cannot be used
 ├── DatasetNotFound         nothing here that any format recognises
 ├── SeveralDatasets         more than one dataset here; the hint lists the commands to choose from
-└── OutputRefused           the output exists, lies inside the input, or cannot be written
+├── OutputRefused           the output exists, lies inside the input, or cannot be written
+└── ComparisonRefused       a comparison of trainings that would say nothing
 """
 
 import difflib
@@ -37,6 +38,10 @@ class SeveralDatasets(DoctorError):
 
 class OutputRefused(DoctorError):
     """The place to write to must not or cannot be written."""
+
+
+class ComparisonRefused(DoctorError):
+    """A comparison that would say nothing: no test split, images in several splits, nothing to tell apart."""
 
 
 def install(extra: str) -> str:

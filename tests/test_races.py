@@ -163,14 +163,14 @@ def outcome(name: str, root: Path, out: Path, tick: Tick) -> str:
 @pytest.mark.train
 def test_verify_leaves_out_images_that_have_gone(tmp_path: Path) -> None:
     """A trainer's loader meets pipes, devices and folders in the place of images: it says so, and does not wait."""
-    detect = pytest.importorskip("dataset_doctor.trials.detect", reason="PyTorch is not installed", exc_type=ImportError)
+    detection = pytest.importorskip("dataset_doctor.trials.detection", reason="PyTorch is not installed", exc_type=ImportError)
     shutil.copytree(FIXTURES / "yolo", tmp_path / "in")
     dataset = read(tmp_path / "in")
     images = sorted((tmp_path / "in").rglob("*.jpg"))
     for image, swap in zip(images, SWAPS.values(), strict=False):
         swap(image)
     with in_time():
-        views = detect.load(dataset, 64)
+        views = detection.load(dataset, 64)
     assert f"{len(SWAPS)} images left out, missing or damaged" in views.notes[0]
 
 

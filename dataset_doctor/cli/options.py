@@ -1,13 +1,18 @@
 """Options and words that several commands share."""
 
+import dataclasses
+import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
     from dataset_doctor.cli.config import Kind
+
+Record = TypeVar("Record")
 
 FormatChoice = Literal["coco", "voc", "yolo", "folder"]
 """The names in `formats.FORMATS`, which help must not load; a test compares them."""
@@ -57,6 +62,27 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def takes(record: type[Record]) -> Callable[[Callable[[Record], None]], Callable[..., None]]:
+    """Make the fields of a dataclass the argument and options of a command, which is then called with the record."""
+    hints = get_type_hints(record, include_extras=True)
+    parameters = []
+    for one in dataclasses.fields(record):  # type: ignore[arg-type]
+        default = one.default if one.default_factory is dataclasses.MISSING else one.default_factory()
+        default = inspect.Parameter.empty if default is dataclasses.MISSING else default
+        parameters.append(inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[one.name]))
+
+    def decorate(body: Callable[[Record], None]) -> Callable[..., None]:
+        def command(**values: Any) -> None:
+            body(record(**values))
+
+        command.__name__, command.__doc__ = body.__name__, body.__doc__
+        command.__annotations__ = hints
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return command
+
+    return decorate
 
 
 def from_command_line(context: typer.Context, name: str) -> bool:

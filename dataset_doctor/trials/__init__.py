@@ -13,16 +13,12 @@ What is finished is kept, so that an interrupted comparison goes on where it sto
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
-import json
 import os
 import platform
-import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,28 +26,26 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from dataset_doctor.dataset import Dataset
-from dataset_doctor.errors import UsageError, did_you_mean, needs
+from dataset_doctor.errors import UsageError, needs
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import Recommendation, Report, listed, plain, plural
 from dataset_doctor.pixels import Pixels
-from dataset_doctor.trials.bench import Bench, Refused, classify_bench, detect_bench, refuse_leakage, refuse_unsplit
-from dataset_doctor.trials.judging import CONFIDENCE, judge
 from dataset_doctor.verdict import ArmVerdict, Cost, Task, Verdict
 
 if TYPE_CHECKING:
     from dataset_doctor.trials.arms import Arm, Treatment
-    from dataset_doctor.trials.learning_curve import Curve
-    from dataset_doctor.trials.training import Settings, Trained
-    from dataset_doctor.trials.tuning import Method, Search
+    from dataset_doctor.trials.experiment import Experiment
+    from dataset_doctor.trials.judging import Judged
+    from dataset_doctor.trials.loop import Trained, Trial
+    from dataset_doctor.trials.settings import Settings
+    from dataset_doctor.trials.studies.learning_curve import Curve
+    from dataset_doctor.trials.studies.tuning import Method, Search
 
-__all__ = ["Refused", "choose_task", "default_settings", "verify"]
+__all__ = ["verify"]
 
 SEEDS = 3
-KEPT_DAYS = 30
 LITTLE_LEARNT = 0.05
 """A mean average precision below which a detector is said to have learnt little."""
-REVISION = 2
-"""To be raised with every change to what a training gives: finished ones of another revision are not taken up."""
 
 StateChoice = Path | Literal["default"] | None
 """A folder for finished trainings and checkpoints, one in the user's cache folder, or none."""
@@ -62,7 +56,7 @@ def verify(
     *,
     task: Task | None = None,
     arms: str | Sequence[str] | None = None,
-    settings: Settings | None = None,
+    settings: Settings | Mapping[str, Any] | None = None,
     model: str | None = None,
     steps: int | None = None,
     seeds: int = SEEDS,
@@ -83,7 +77,7 @@ def verify(
         dataset: What `read` gave; with the splits train, val and test.
         task: "classify" or "detect"; by default what the dataset is for, and "classify" for boxes where there is no GPU.
         arms: As `--arms`; by default what the audit recommends, and a loss.
-        settings: How to train; by default `default_settings` of the task.
+        settings: How to train, or only what is to differ from `settings.default_settings` of the task.
         model: Overrides that of `settings`; several, separated by commas, are compared (as arms `model:NAME`).
         steps: Overrides that of `settings`.
         seeds: Trainings of each arm.
@@ -100,87 +94,47 @@ def verify(
 
     Raises:
         UsageError: an argument that cannot be used, or torch is not installed.
-        Refused: the comparison would say nothing; with the reason, and the command that helps.
+        ComparisonRefused: the comparison would say nothing; with the reason, and the command that helps.
         TrainingFailed: a training cannot go on.
     """
     _need_torch()
-    from dataset_doctor.trials import tuning
-    from dataset_doctor.trials.arms import Arm, addresses, adjusted, parse_arms, treat
-    from dataset_doctor.trials.ensembles import parse_kinds
-    from dataset_doctor.trials.models import check_name
-    from dataset_doctor.trials.training import check_settings, train_arms
+    from dataset_doctor.trials import experiment, store
+    from dataset_doctor.trials.arms import parse_arms
+    from dataset_doctor.trials.judging import CONFIDENCE, judge
+    from dataset_doctor.trials.studies import ensembles, tuning
 
     begun, started = time.perf_counter(), datetime.now(timezone.utc).isoformat(timespec="seconds")
     if not 1 <= seeds <= 1_000:
         raise UsageError(f"--seeds {seeds} is not usable.", "Give a whole number from 1 on; 3 or more allow a verdict.")
-    found, task, task_note = choose_task(dataset, task, device if settings is None or device != "auto" else settings.device)
-    settings = dataclasses.replace(settings or default_settings(task, device=found), device=found)
-    names = [name.strip() for name in (model or settings.model).split(",") if name.strip()]
-    settings = dataclasses.replace(settings, model=names[0] if names else settings.model, steps=steps or settings.steps)
-    check_settings(settings)
-    method, kinds = tuning.check(tune, trials), () if ensemble is None else parse_kinds(ensemble)
-    if kinds and task == "detect":
-        raise UsageError("--ensemble is for classification: boxes of several detectors are not put together.", "Leave it out.")
+    task, settings, models, task_note = _resolved(dataset, task, settings, model, steps, device)
+    method, kinds = tuning.check(tune, trials), () if ensemble is None else ensembles.parse_kinds(ensemble, task)
     asked = None if arms is None else parse_arms(arms)
     dataset = dataset.with_train()
-    refuse_unsplit(dataset)
+    experiment.refuse_unsplit(dataset)
     report, pixels = _audited(dataset, progress)
-    refuse_leakage(dataset, report)
-    others = tuple(Arm(f"model:{name}", "model", name) for name in names[1:])
-    chosen = asked or parse_arms(default_arms(task, report.recommendations))
-    compared = (*chosen, *(arm for arm in others if arm.name not in {one.name for one in chosen}))
-    if task == "classify":
-        for arm in compared:
-            if arm.kind == "model":
-                check_name(arm.value)
-        check_name(settings.model)
-    with tempfile.TemporaryDirectory(prefix="dataset-doctor-") as scratch:
-        treatments = {arm.name: treat(arm, dataset, task=task, scratch=Path(scratch), progress=progress) for arm in compared}
-        if task == "classify":
-            bench = classify_bench(dataset, pixels, settings, treatments, margin=margin, background=background_crops, progress=progress)
-        else:
-            if margin is not None or background_crops:
-                raise UsageError("--margin and --background-crops are for instances that are cut out.", "Add --task classify.")
-            bench = detect_bench(dataset, pixels, settings, [(arm, treatments[arm.name]) for arm in compared], progress=progress)
-    of_name = {arm.name: arm for arm in compared}
-
-    def run_one(arm: str, seed: int, *, checkpoint: Path | None, stepped: Callable[[int], None]) -> Trained:
-        return bench.run(of_name[arm], treatments[arm], seed, checkpoint=checkpoint, stepped=stepped)
-
-    all_seeds = list(range(seed, seed + seeds))
+    experiment.refuse_leakage(dataset, report)
+    compared = _compared(asked or parse_arms(default_arms(task, report.recommendations)), models[1:])
+    treatments, prepared = _prepared(task, dataset, pixels, settings, compared, margin, background_crops, progress)
     key = {"task": task, "settings": dataclasses.asdict(settings), "margin": margin, "background": background_crops}
-    folders = _state_folders(state_dir, report, pixels, key, compared)
-    to_train = [arm.name for arm in compared if arm.kind != "posthoc"]
-    searched = None
-    if method is not None:
-        searched = _searched(bench, of_name, treatments, to_train, settings, method, trials, seed, folders, progress)
-        treatments, folders = _with_best(searched, treatments, settings, folders)
-    found_runs = train_arms(to_train, all_seeds, run_one, steps=settings.steps, folders=folders, progress=progress)
-    counts = np.bincount(bench.shown[1][bench.shown[1] >= 0], minlength=len(bench.class_names))
-    trained = {
-        name: found_runs[name] if name in found_runs else [adjusted(run, arm, counts) for run in found_runs["baseline"]]
-        for name, arm in of_name.items()
-    }
+    comparison = _Comparison(
+        settings, tuple(range(seed, seed + seeds)), compared, treatments, prepared,
+        store.state_folders(state_dir, report, pixels, key, compared), progress,
+    )  # fmt: skip
+    searched = None if method is None else _searched(comparison, method, trials)
+    if searched is not None:
+        comparison = _with_best(comparison, searched)
+    trained = _trained(comparison)
     outcomes = {name: [run.outcome for run in runs] for name, runs in trained.items()}
-    judged = judge(outcomes, all_seeds, bench.class_names, bench.train_images)
-    told = []
-    for answer in judged.arms:
-        runs = trained[answer.name]
-        told.append(
-            dataclasses.replace(
-                answer,
-                seeds=tuple(dataclasses.replace(one, curves=run.curves) for one, run in zip(answer.seeds, runs, strict=True)),
-                cost=_mean_cost([run.cost for run in runs]),
-                addresses=addresses(of_name[answer.name], report.recommendations),
-                notes=_notes(treatments[answer.name], all_seeds, runs),
-            )
-        )
-    tested = {name for arm in told for name in arm.addresses}
-    advice = {one.id: {"action": one.action, "why": one.why} for one in report.recommendations if one.id in tested}
-    extras = {"settings": dataclasses.asdict(settings), "recommendations": advice, **bench.extras(trained)}
+    judged = judge(outcomes, comparison.seeds, prepared.class_names, prepared.train_images)
+    told = _told(comparison, judged, trained, report.recommendations)
+    extras = {
+        "settings": dataclasses.asdict(settings),
+        "recommendations": _advice(told, report.recommendations),
+        **prepared.details(trained),
+    }
+    notes = [*task_note, *prepared.notes, *judged.notes, *_learnt_little(task, told[0])]
     if any(arm.kind == "model" for arm in compared):
-        extras["model_choice"] = _model_choice(settings.model, of_name, outcomes, told, all_seeds, bench)
-    notes = [*task_note, *bench.notes, *judged.notes, *_learnt_little(task, told[0])]
+        extras["model_choice"] = _model_choice(comparison, outcomes, told)
     if searched is not None:
         extras["tuning"] = {"method": method, "trials": len(searched[0].trials), "arms": plain(searched)}
         notes.append(
@@ -188,55 +142,76 @@ def verify(
             " validation split. Each was then trained with the best settings of its own."
         )
     if kinds:
-        from dataset_doctor.trials.ensembles import ensembles
-
-        made, said = ensembles(trained, all_seeds, kinds, alike=[arm.name for arm in compared if arm.kind == "posthoc"])
+        alike = [arm.name for arm in compared if arm.name not in comparison.trained_arms]
+        made, more = ensembles.ensembles(trained, comparison.seeds, kinds, alike=alike)
         extras["ensembles"] = plain(made)
-        notes += said
+        notes += more
     if learning_curve:
-        extras["learning_curve"] = plain(_learning_curve(bench, treatments["baseline"], dataset.n_images, all_seeds, trained["baseline"],
-                                                         settings.steps, folders, progress))  # fmt: skip
+        extras["learning_curve"] = plain(_learning_curve(comparison, dataset.n_images, trained["baseline"]))
     return Verdict(
         task=task,
         metric=next(iter(told[0].metrics)),
-        arms=tuple(told),
+        arms=told,
         confidence=CONFIDENCE,
         detectable_difference=judged.detectable_difference,
         steps=settings.steps,
-        environment=_environment(settings, dataset, started, time.perf_counter() - begun, folders),
+        environment=_environment(settings, dataset, started, time.perf_counter() - begun, comparison.folders),
         notes=tuple(notes),
         extras=extras,
     )
 
 
-def default_settings(task: Task, *, device: str = "cpu", size: int | None = None) -> Settings:
-    """Give settings that bring an answer in minutes on the device: small models and pictures, few steps."""
-    from dataset_doctor.trials.detectors import default_detector
-    from dataset_doctor.trials.models import TINY_SIDE, default_model
-    from dataset_doctor.trials.training import Settings
+# What is compared -------------------------------------------------------------------------------------------------------
 
-    on_gpu = device.startswith("cuda")
-    if task == "detect":
-        return Settings(
-            model=default_detector(device),
-            device=device,
-            size=size or (512 if on_gpu else 256),
-            steps=1_500 if on_gpu else 150,
-            batch=16,
-            evaluations=5,
-            precision="bf16" if on_gpu else "fp32",
-            deterministic=not on_gpu,
-        )
-    side = size or (64 if on_gpu else 32)
-    return Settings(
-        model=default_model(side, device),
-        device=device,
-        size=side,
-        steps=2_000 if on_gpu else 300 if side <= TINY_SIDE else 150,
-        batch=128 if on_gpu else 64 if side <= TINY_SIDE else 32,
-        precision="bf16" if on_gpu else "fp32",
-        deterministic=not on_gpu,
-    )
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Comparison:
+    """All that the trainings of a comparison share: arms with their treatments, seeds, and where results are kept."""
+
+    settings: Settings
+    seeds: tuple[int, ...]
+    arms: tuple[Arm, ...]
+    treatments: Mapping[str, Treatment]
+    experiment: Experiment
+    folders: Mapping[str, Path] | None
+    progress: Progress
+
+    @property
+    def trained_arms(self) -> list[str]:
+        """The arms that are trained; the others ask the baseline's models differently."""
+        from dataset_doctor.trials.arms import KINDS
+
+        return [arm.name for arm in self.arms if KINDS[arm.kind].is_trained]
+
+    def arm(self, name: str) -> Arm:
+        """Give an arm by its name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def trial(self, name: str, seed: int) -> Trial:
+        """Give the trial of an arm and seed."""
+        from dataset_doctor.trials.loop import Trial
+
+        return Trial.of(self.arm(name), self.treatments[name], self.settings, seed)
+
+
+def _resolved(
+    dataset: Dataset, task: str | None, settings: Settings | Mapping[str, Any] | None, model: str | None, steps: int | None, device: str
+) -> tuple[Task, Settings, list[str], tuple[str, ...]]:
+    """Settle the task, the settings that all arms share, the models that are compared, and what to say of the choice."""
+    from dataset_doctor.trials.settings import Settings, check_settings, choose_task, default_settings
+
+    if isinstance(settings, Settings) and device == "auto":
+        device = settings.device
+    found, chosen, notes = choose_task(dataset, task, device)
+    if isinstance(settings, Settings):
+        given = settings
+    else:
+        changes = settings or {}
+        given = dataclasses.replace(default_settings(chosen, device=found, size=changes.get("size")), **changes)
+    models = [name.strip() for name in (model or given.model).split(",") if name.strip()] or [given.model]
+    given = dataclasses.replace(given, device=found, model=models[0], steps=steps or given.steps)
+    check_settings(given)
+    return chosen, given, models, notes
 
 
 def default_arms(task: Task, recommendations: Sequence[Recommendation]) -> list[str]:
@@ -250,6 +225,41 @@ def default_arms(task: Task, recommendations: Sequence[Recommendation]) -> list[
     return ["baseline", *(samplers[:1] or ["weights:effective"]), "logit_adjusted", "posthoc_logit_adjusted"]
 
 
+def _audited(dataset: Dataset, progress: Progress) -> tuple[Report, Pixels]:
+    """Look into the images, and audit."""
+    from dataset_doctor.audit import audit
+    from dataset_doctor.scan import look
+
+    pixels, duplicates = look(dataset, progress=progress)
+    return audit(dataset, pixels=pixels, duplicates=duplicates), pixels
+
+
+def _compared(arms: Sequence[Arm], models: Sequence[str]) -> tuple[Arm, ...]:
+    """Put other models beside the arms that were asked for."""
+    from dataset_doctor.trials.arms import Arm
+
+    names = {arm.name for arm in arms}
+    others = [Arm(f"model:{name}", "model", name) for name in models]
+    return (*arms, *(arm for arm in others if arm.name not in names))
+
+
+def _prepared(
+    task: Task, dataset: Dataset, pixels: Pixels, settings: Settings, arms: Sequence[Arm], margin: float | None, background_crops: int,
+    progress: Progress,
+) -> tuple[dict[str, Treatment], Experiment]:  # fmt: skip
+    """Work out what each arm changes, and load the images, those that samplers generate included."""
+    from dataset_doctor.trials.arms import treat
+    from dataset_doctor.trials.experiment import prepare
+    from dataset_doctor.trials.models.classifiers import check_name
+
+    if task == "classify":
+        check_name(settings.model)
+    with tempfile.TemporaryDirectory(prefix="dataset-doctor-") as scratch:
+        treatments = {arm.name: treat(arm, dataset, task=task, scratch=Path(scratch), progress=progress) for arm in arms}
+        prepared = prepare(task, dataset, pixels, settings, treatments, margin=margin, background_crops=background_crops, progress=progress)
+    return treatments, prepared
+
+
 def _need_torch() -> None:
     # Threads that spin while they wait make small models ten times slower where another program uses a core; read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -260,155 +270,115 @@ def _need_torch() -> None:
             raise needs("verify", package, error, "train") from error
 
 
-def choose_task(dataset: Dataset, task: str | None, device: str) -> tuple[str, Task, tuple[str, ...]]:
-    """Find the device, the task that suits where none is named, and what to say of the choice.
-
-    Raises:
-        UsageError: a task or device that there is not, or that does not go with the dataset.
-    """
-    _need_torch()
-    from dataset_doctor.trials.training import find_device
-
-    found = find_device(device)
-    if task is not None and task not in ("classify", "detect"):
-        raise UsageError(f"--task {task} is not known.", did_you_mean(task, ("classify", "detect")))
-    if task == "detect" and dataset.task == "classify":
-        raise UsageError("--task detect needs boxes, and these are image folders.", "Leave --task out.")
-    if task is not None:
-        return found, ("classify" if task == "classify" else "detect"), ()
-    if dataset.task == "classify":
-        return found, "classify", ()
-    if found.startswith("cuda"):
-        return found, "detect", ()
-    return found, "classify", ("Instances were cut out and classified; --task detect trains a detector.",)
+# Trainings --------------------------------------------------------------------------------------------------------------
 
 
-# Search and learning curve ----------------------------------------------------------------------------------------------
+def _trained(comparison: _Comparison) -> dict[str, list[Trained]]:
+    """Train every arm with every seed, and ask the baseline's models for the arms that train nothing."""
+    from dataset_doctor.trials.classification import adjusted
+    from dataset_doctor.trials.store import train_all
+
+    found = train_all(comparison.trained_arms, comparison.seeds, comparison.trial, comparison.experiment.train,
+                      folders=comparison.folders, progress=comparison.progress)  # fmt: skip
+    counts = comparison.experiment.counts
+    return {
+        arm.name: found[arm.name] if arm.name in found else [adjusted(run, arm, counts) for run in found["baseline"]]
+        for arm in comparison.arms
+    }
 
 
-def _searched(
-    bench: Bench, arms: Mapping[str, Arm], treatments: Mapping[str, Treatment], names: Sequence[str], settings: Settings, method: Method,
-    trials: int | None, seed: int, folders: Mapping[str, Path] | None, progress: Progress,
-) -> tuple[Search, ...]:  # fmt: skip
+def _searched(comparison: _Comparison, method: Method, trials: int | None) -> tuple[Search, ...]:
     """Search settings for every arm that is trained."""
-    from dataset_doctor.trials import tuning
+    from dataset_doctor.trials.studies import tuning
+
+    seed = tuning.TRIAL_SEED + comparison.seeds[0]
 
     def attempt(name: str) -> tuning.Attempt:
-        def once(
-            params: Mapping[str, Any], *, checkpoint: Path | None, stepped: Callable[[int], None], scored: Callable[[int, float], None]
-        ) -> Trained:
-            tried = dataclasses.replace(treatments[name], tuned={**params, "patience": None})
-            return bench.run(arms[name], tried, tuning.TRIAL_SEED + seed, checkpoint=checkpoint, stepped=stepped, scored=scored)
+        trial = comparison.trial(name, seed)
+
+        def once(params: Mapping[str, Any], **watched: Any) -> Trained:
+            settings = dataclasses.replace(trial.settings, **params, patience=None)
+            return comparison.experiment.train(dataclasses.replace(trial, settings=settings, **watched))
 
         return once
 
     candidates = [
         tuning.Candidate(
             name,
-            tuning.space(settings, bench.searched, augment=treatments[name].augment),
+            tuning.space(comparison.settings, comparison.experiment.searched, augment=comparison.treatments[name].settings.get("augment")),
             attempt(name),
-            None if folders is None else folders[name],
+            None if comparison.folders is None else comparison.folders[name],
         )
-        for name in names
+        for name in comparison.trained_arms
     ]
-    return tuning.search_all(candidates, method=method, trials=trials, steps=settings.steps, seed=seed, progress=progress)
+    return tuning.search_all(
+        candidates, method=method, trials=trials, steps=comparison.settings.steps, seed=comparison.seeds[0], progress=comparison.progress
+    )
 
 
-def _with_best(
-    searched: Sequence[Search], treatments: Mapping[str, Treatment], settings: Settings, folders: Mapping[str, Path] | None
-) -> tuple[dict[str, Treatment], dict[str, Path] | None]:
+def _with_best(comparison: _Comparison, searched: Sequence[Search]) -> _Comparison:
     """Put the best settings into the treatments; trainings with other settings than the common ones are kept elsewhere."""
-    treated, kept = dict(treatments), None if folders is None else dict(folders)
-    for one in searched:
-        if not one.is_default:
-            treated[one.name] = dataclasses.replace(treatments[one.name], tuned=one.best)
-            if kept is not None:
-                kept[one.name] = kept[one.name] / f"tuned-{_short(one.best)}"
-    return treated, kept
+    from dataset_doctor.trials.store import short_hash
+
+    better = {one.name: one.best for one in searched if not one.is_default}
+    treatments = {name: treatment.tuned(better[name]) if name in better else treatment for name, treatment in comparison.treatments.items()}
+    folders = comparison.folders
+    if folders is not None:
+        folders = {name: path / f"tuned-{short_hash(better[name])}" if name in better else path for name, path in folders.items()}
+    return dataclasses.replace(comparison, treatments=treatments, folders=folders)
 
 
-def _learning_curve(
-    bench: Bench, treatment: Treatment, n_images: int, seeds: Sequence[int], whole: Sequence[Trained], steps: int,
-    folders: Mapping[str, Path] | None, progress: Progress,
-) -> Curve:  # fmt: skip
+def _learning_curve(comparison: _Comparison, n_images: int, at_full_size: Sequence[Trained]) -> Curve:
     """Train the baseline on parts of the training split, and continue the curve of its scores."""
-    from dataset_doctor.trials.arms import BASELINE
-    from dataset_doctor.trials.learning_curve import LEAST_SIZES, SHARES, Point, fit_curve, nested
-    from dataset_doctor.trials.training import train_arms
+    from dataset_doctor.trials.store import train_all
+    from dataset_doctor.trials.studies.learning_curve import LEAST_SIZES, SHARES, Point, fit_curve, nested
 
-    parts = {seed: dict(zip(SHARES, nested(*bench.shown, SHARES, seed=seed), strict=True)) for seed in seeds}
-    images = {share: round(float(np.mean([len(parts[seed][share]) for seed in seeds]))) for share in SHARES}
+    experiment = comparison.experiment
+    parts = {seed: dict(zip(SHARES, nested(*experiment.shown, SHARES, seed=seed), strict=True)) for seed in comparison.seeds}
+    images = {share: round(float(np.mean([len(parts[seed][share]) for seed in comparison.seeds]))) for share in SHARES}
     enough = len(set(images.values())) >= LEAST_SIZES
     share_of = {f"share-{share:g}": share for share in SHARES if share < 1 and enough}
 
-    def run_one(arm: str, seed: int, *, checkpoint: Path | None, stepped: Callable[[int], None]) -> Trained:
+    def trial(name: str, seed: int) -> Trial:
+        whole = comparison.trial("baseline", seed)
         repeats = np.zeros(n_images)
-        repeats[parts[seed][share_of[arm]]] = 1
-        return bench.run(BASELINE, dataclasses.replace(treatment, repeats=repeats), seed, checkpoint=checkpoint, stepped=stepped)
+        repeats[parts[seed][share_of[name]]] = 1
+        return dataclasses.replace(whole, treatment=dataclasses.replace(whole.treatment, repeats=repeats))
 
-    own = None if folders is None else {name: folders["baseline"] / name for name in share_of}
-    trained = train_arms(list(share_of), seeds, run_one, steps=steps, folders=own, what="parts of the training split", progress=progress)
-    measured = [*((share_of[name], trained[name]) for name in share_of), (1.0, whole)]
+    folders = None if comparison.folders is None else {name: comparison.folders["baseline"] / name for name in share_of}
+    trained = train_all(list(share_of), comparison.seeds, trial, experiment.train, folders=folders, what="parts of the training split",
+                        progress=comparison.progress)  # fmt: skip
+    measured = [*((share_of[name], trained[name]) for name in share_of), (1.0, at_full_size)]
     return fit_curve(
         [Point(share, images[share], tuple(next(iter(run.outcome.metrics().values())) for run in runs)) for share, runs in measured]
     )
 
 
-def _audited(dataset: Dataset, progress: Progress) -> tuple[Report, Pixels]:
-    """Look into the images, and audit."""
-    from dataset_doctor.audit import audit
-    from dataset_doctor.scan import look
-
-    pixels, duplicates = look(dataset, progress=progress)
-    return audit(dataset, pixels=pixels, duplicates=duplicates), pixels
-
-
-# State --------------------------------------------------------------------------------------------------------------
-
-
-def _state_folders(
-    state_dir: StateChoice, report: Report, pixels: Pixels, key: dict[str, Any], arms: Sequence[Arm]
-) -> dict[str, Path] | None:
-    """Give a folder an arm for finished trainings: another one for other images, labels, settings or versions."""
-    import torch
-    import torchvision
-
-    from dataset_doctor.scan._cache import cache_folder
-    from dataset_doctor.trials.arms import state_of
-
-    if state_dir is None:
-        return None
-    base = cache_folder() / "verify" if state_dir == "default" else Path(state_dir)
-    contents = hashlib.sha256(b"".join(pixels.content_hash.tolist())).hexdigest()
-    versions = [REVISION, report.version, torch.__version__, torchvision.__version__]
-    everything = {"dataset": report.dataset.fingerprint, "contents": contents, "versions": versions, **key}
-    own = base / _short(everything)
-    try:
-        own.mkdir(parents=True, exist_ok=True)
-        os.utime(own)
-    except OSError as error:
-        if state_dir == "default":
-            return None
-        raise UsageError(f"The folder {base} cannot be written to: {(error.strerror or 'the system refused').lower()}.") from error
-    if state_dir == "default":
-        _prune(base)
-    return {arm.name: own / _short(state_of(arm)) for arm in arms}
-
-
-def _short(state: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:20]
-
-
-def _prune(base: Path) -> None:
-    """Drop what nobody has asked for in KEPT_DAYS."""
-    oldest = time.time() - KEPT_DAYS * 86_400
-    with suppress(OSError):
-        for folder in sorted(base.iterdir()):
-            if folder.is_dir() and not folder.is_symlink() and folder.stat().st_mtime < oldest:
-                shutil.rmtree(folder, ignore_errors=True)
-
-
 # What is told -------------------------------------------------------------------------------------------------------
+
+
+def _told(
+    comparison: _Comparison, judged: Judged, trained: Mapping[str, Sequence[Trained]], recommendations: Sequence[Recommendation]
+) -> tuple[ArmVerdict, ...]:
+    """Put the curves, costs and notes of the trainings beside what was judged."""
+    from dataset_doctor.trials.arms import addresses
+
+    return tuple(
+        dataclasses.replace(
+            answer,
+            seeds=tuple(dataclasses.replace(one, curves=run.curves) for one, run in zip(answer.seeds, trained[answer.name], strict=True)),
+            cost=_mean_cost([run.cost for run in trained[answer.name]]),
+            addresses=addresses(comparison.arm(answer.name), recommendations),
+            notes=_notes(comparison.treatments[answer.name], comparison.seeds, trained[answer.name]),
+        )
+        for answer in judged.arms
+    )
+
+
+def _advice(told: Sequence[ArmVerdict], recommendations: Sequence[Recommendation]) -> dict[str, dict[str, str]]:
+    """Give the recommendations that an arm tests."""
+    tested = {name for arm in told for name in arm.addresses}
+    return {one.id: {"action": one.action, "why": one.why} for one in recommendations if one.id in tested}
 
 
 def _mean_cost(costs: Sequence[Cost]) -> Cost:
@@ -443,16 +413,16 @@ def _notes(treatment: Treatment, seeds: Sequence[int], runs: Sequence[Trained]) 
     return (*treatment.notes, *happened)
 
 
-def _model_choice(
-    first: str, of_name: Mapping[str, Arm], outcomes: Mapping[str, Any], told: Sequence[Any], seeds: Sequence[int], bench: Bench
-) -> dict[str, Any]:
+def _model_choice(comparison: _Comparison, outcomes: Mapping[str, Any], told: Sequence[ArmVerdict]) -> dict[str, Any]:
     """Recommend the smallest model that is not shown to be worse than the best."""
-    models = {name: arm.value or first for name, arm in of_name.items() if arm.kind in ("baseline", "model")}
+    from dataset_doctor.trials.judging import judge
+
+    models = {arm.name: arm.value or comparison.settings.model for arm in comparison.arms if arm.kind in ("baseline", "model")}
     score = {arm.name: next(iter(arm.metrics.values())).mean for arm in told if arm.name in models}
     size = {arm.name: arm.cost.parameters for arm in told}
     best = max(score, key=lambda name: score[name])
-    against = judge({name: outcomes[name] for name in [best, *(n for n in models if n != best)]}, seeds, bench.class_names,
-                    bench.train_images, baseline=best)  # fmt: skip
+    against = judge({name: outcomes[name] for name in [best, *(n for n in models if n != best)]}, comparison.seeds,
+                    comparison.experiment.class_names, comparison.experiment.train_images, baseline=best)  # fmt: skip
     within = [arm.name for arm in against.arms if arm.verdict != "hurt"]
     smallest = min(within, key=lambda name: (size[name], name))
     return {"best": models[best], "within_noise": sorted(models[name] for name in within), "recommended": models[smallest]}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,22 +26,13 @@ from dataset_doctor.formats.manifest import NAME as MANIFEST_NAME
 from dataset_doctor.formats.manifest import SCHEMA as MANIFEST_SCHEMA
 from dataset_doctor.losses import LOSSES
 from dataset_doctor.trials.augmentation import PRESETS
-from dataset_doctor.trials.metrics import Predictions
+from dataset_doctor.trials.models.classifiers import check_name
+from dataset_doctor.trials.settings import Settings
 from dataset_doctor.verdict import Task
-
-if TYPE_CHECKING:
-    from dataset_doctor.trials.training import Trained
-
-Kind = Literal["baseline", "sampler", "weights", "loss", "augment", "background", "size", "model", "manifest", "weights file", "posthoc"]
 
 MAX_FILE_BYTES = 512 << 20
 MAX_TAU = 10.0
 POSTHOC = "posthoc_logit_adjusted"
-_PREFIXES = ("weights", "augment", "background", "size", "model", POSTHOC)
-_ACTIONS: Mapping[Kind, Sequence[str]] = {
-    "weights": ("weights",), "weights file": ("weights",), "augment": ("augment",), "size": ("input_size",), "model": ("model",),
-    "background": ("add_background", "remove_background"), "manifest": ("oversample", "undersample", "repeat_factor"),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +40,12 @@ class Arm:
     """One treatment.
 
     name   as typed; unique among the arms
-    kind   what it changes; "posthoc" changes no training, only what the baseline's models say
+    kind   a key of `KINDS`: what it changes
     value  the sampler's, scheme's, loss's or preset's name, the ratio, the side, the model, the exponent, or the path of a file
     """
 
     name: str
-    kind: Kind
+    kind: str
     value: str = ""
 
 
@@ -66,13 +57,12 @@ class Treatment:
     """What an arm changes of a training; None means as in the baseline.
 
     repeats        float64, one an image of the dataset: how often it is shown an epoch if it is in the training split
-    shown          a dataset whose training split is shown instead: the copy of which some pictures were made anew
+    shown          a dataset whose training split is shown instead: the copy that holds generated images
     class_weights  float64 (K): weights of the classes in the loss
     background_weight  of a background class beside them
     loss           a name in LOSSES
-    augment, size, model  a preset, a side in pixels, a model's name
-    background     ratio of positive : background; for pictures that are cut out (for whole images it is in `repeats`)
-    tuned          fields of `Settings` that a search has chosen for this arm
+    background     ratio of positive : background; for images that are cut out (for whole images it is in `repeats`)
+    settings       fields of `Settings` that the arm changes, or that a search has chosen for it
     notes          what a reader should know, one sentence each
     """
 
@@ -81,113 +71,143 @@ class Treatment:
     class_weights: NDArray[np.float64] | None = None
     background_weight: float = 1.0
     loss: str | None = None
-    augment: str | None = None
-    size: int | None = None
-    model: str | None = None
     background: str | None = None
-    tuned: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def tuned(self, found: Mapping[str, Any]) -> Treatment:
+        """Give the same treatment with settings that a search has found."""
+        return dataclasses.replace(self, settings={**self.settings, **found})
 
-# Reading ----------------------------------------------------------------------------------------------------------------
+    def applied_to(self, settings: Settings) -> Settings:
+        """Resolve the settings of an arm: the common ones, but for what the treatment changes."""
+        return dataclasses.replace(settings, **self.settings)
 
 
-def parse_arms(text: str | Sequence[str]) -> tuple[Arm, ...]:
-    """Read arms, as `--arms` takes them.
+# Kinds ------------------------------------------------------------------------------------------------------------------
 
-    `baseline`, a sampler, `weights:SCHEME`, a loss, `posthoc_logit_adjusted` (also `:TAU`), `augment:PRESET`, `background:RATIO`, `size:N`,
-    `model:NAME`, or `name=PATH` of a manifest or weights file. The baseline comes first, whether it is named or not.
 
-    >>> [arm.name for arm in parse_arms("weights:sqrt,repeat_factor")]
-    ['baseline', 'weights:sqrt', 'repeat_factor']
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a treatment is worked out for.
 
-    Raises:
-        UsageError: what is not known, twice there, or a file that cannot be read.
+    dataset   what is verified; treatments look at its training split alone
+    task      what is trained
+    scratch   a folder for generated images, which has to stay until they are loaded
+    progress  called with what is done, how much and how much in all
     """
-    words = text.split(",") if isinstance(text, str) else list(text)
-    arms = [_arm(word.strip()) for word in words if word.strip()]
-    if not arms:
-        raise UsageError("--arms names nothing to compare.", "For example --arms baseline,weights:sqrt,repeat_factor.")
-    named = [arm for arm in arms if arm.kind != "baseline"]
-    twice = [name for name, n in Counter(arm.name for arm in named).items() if n > 1]
-    if twice:
-        raise UsageError(f"--arms names {twice[0]} twice.", "Name each arm once; more seeds are a matter of --seeds.")
-    if not named:
-        raise UsageError("--arms names only the baseline: there is nothing to compare it with.", "Add weights:uniform for an A/A test.")
-    return (BASELINE, *named)
+
+    dataset: Dataset
+    task: Task
+    scratch: Path | None = None
+    progress: Progress = silent
 
 
-def _arm(word: str) -> Arm:
-    if word == "baseline":
-        return BASELINE
-    if "=" in word:
-        name, _, path = word.partition("=")
-        if not name.strip() or not path.strip() or name.strip() == "baseline":
-            raise UsageError(f"--arms {word}: a name and a path are needed.", "For example mine=out/dataset-doctor.json.")
-        return _file(name.strip(), Path(path.strip()))
-    prefix, colon, value = word.partition(":")
-    if colon and prefix in _PREFIXES:
-        return _with_value(word, prefix, value)
-    if (word in SAMPLERS and word != "none") or word == COPY_PASTE or prefix == "imblearn":
-        return Arm(word, "sampler", word)
-    for loss in (word, f"{word}_loss"):
-        if loss in LOSSES:
-            return Arm(word, "loss", loss)
-    if word == POSTHOC:
-        return Arm(word, "posthoc", "1")
-    raise UsageError(f"--arms {word} is not known.", _known(word))
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of arm.
+
+    read        gives the value in a word of `--arms`, None where the word is of another kind; refuses a value that is unusable
+    treat       works out what the arm changes
+    recommends  whether a recommendation asks for what the arm of this value does
+    examples    how arms of this kind are typed, for messages
+    is_file     the value is the path of a file, whose content decides what is trained
+    is_trained  False where the baseline's models are asked differently instead
+    """
+
+    read: Callable[[str], str | None]
+    treat: Callable[[Arm, Situation], Treatment]
+    recommends: Callable[[str, Recommendation], bool] = lambda value, one: False
+    examples: Sequence[str] = ()
+    is_file: bool = False
+    is_trained: bool = True
 
 
-def _known(word: str) -> str:
-    samplers = [*(name for name in SAMPLERS if name != "none"), COPY_PASTE]
-    losses = [name.removesuffix("_loss") for name in LOSSES]
-    plain = ["baseline", *samplers, *losses, POSTHOC, *(f"weights:{scheme}" for scheme in class_weights.SCHEMES)]
-    near = did_you_mean(word, [*plain, *(f"augment:{preset}" for preset in PRESETS)])
-    if near.startswith("Did"):
-        return near
-    names = ", ".join(plain[: 2 + len(samplers) + len(losses)])
-    return f"Choose from: {names}, weights:SCHEME, augment:PRESET, background:RATIO, size:N, name=PATH."
+def _action(*actions: str) -> Callable[[str, Recommendation], bool]:
+    return lambda value, one: one.action in actions
 
 
-def _with_value(word: str, prefix: str, value: str) -> Arm:
-    if prefix == "weights":
-        if value not in class_weights.SCHEMES:
-            raise UsageError(f"--arms {word}: there is no scheme {value}.", did_you_mean(value, class_weights.SCHEMES))
-        return Arm(word, "weights", value)
-    if prefix == "augment":
-        if value not in PRESETS:
-            raise UsageError(f"--arms {word}: there is no preset {value}.", did_you_mean(value, PRESETS))
-        return Arm(word, "augment", value)
-    if prefix == "background":
-        try:
-            parse_background(value)
-        except UsageError as error:
-            raise UsageError(f"--arms {word} is not known.", error.hint) from error
-        return Arm(word, "background", value)
-    if prefix == "size":
-        if not (value.isascii() and value.isdecimal() and 8 <= int(value) <= 4096):
-            raise UsageError(f"--arms {word}: {value or 'nothing'} is no side in pixels.", "Give 8 to 4096, like size:320.")
-        return Arm(word, "size", value)
-    if prefix == POSTHOC:
-        try:
-            usable = 0 < float(value) <= MAX_TAU
-        except ValueError:
-            usable = False
-        if not usable:
-            hint = f"Give a number above 0 and up to {MAX_TAU:g}; 1 takes the classes as equally frequent."
-            raise UsageError(f"--arms {word}: {value or 'nothing'} is no exponent.", hint)
-        return Arm(word, "posthoc", value)
-    return Arm(word, "model", value)
+Refusal = tuple[str, str] | None
+"""The end of a message and the hint; None for what is usable."""
 
 
-def _file(name: str, path: Path) -> Arm:
+def _after(prefix: str, refusal: Callable[[str], Refusal]) -> Callable[[str], str | None]:
+    """Read `prefix:VALUE`, and refuse a value that is unusable."""
+
+    def read_value(word: str) -> str | None:
+        found, colon, value = word.partition(":")
+        if found != prefix or not colon:
+            return None
+        refused = refusal(value)
+        if refused is not None:
+            raise UsageError(f"--arms {word}{refused[0]}", refused[1])
+        return value
+
+    return read_value
+
+
+def _no_ratio(value: str) -> Refusal:
+    try:
+        parse_background(value)
+    except UsageError as error:
+        return " is not known.", error.hint
+    return None
+
+
+def _no_side(value: str) -> Refusal:
+    if value.isascii() and value.isdecimal() and 8 <= int(value) <= 4096:
+        return None
+    return f": {value or 'nothing'} is not a side in pixels.", "Give 8 to 4096, like size:320."
+
+
+def _no_exponent(value: str) -> Refusal:
+    try:
+        usable = 0 < float(value) <= MAX_TAU
+    except ValueError:
+        usable = False
+    hint = f"Give a number above 0 and up to {MAX_TAU:g}; 1 takes the classes as equally frequent."
+    return None if usable else (f": {value or 'nothing'} is not a valid exponent.", hint)
+
+
+def _one_of(what: str, names: Iterable[str]) -> Callable[[str], Refusal]:
+    return lambda value: None if value in names else (f": there is no {what} {value}.", did_you_mean(value, names))
+
+
+def _sampler(word: str) -> str | None:
+    is_sampler = (word in SAMPLERS and word != "none") or word == COPY_PASTE or word.partition(":")[0] == "imblearn"
+    return word if is_sampler else None
+
+
+def _loss(word: str) -> str | None:
+    return next((loss for loss in (word, f"{word}_loss") if loss in LOSSES), None)
+
+
+def _path(word: str) -> Path | None:
+    """Give the file that `name=PATH` names."""
+    name, equals, path = word.partition("=")
+    if not equals:
+        return None
+    if not name.strip() or not path.strip() or name.strip() == "baseline":
+        raise UsageError(f"--arms {word}: a name and a path are needed.", "For example mine=out/dataset-doctor.json.")
+    place = Path(path.strip())
+    return place / MANIFEST_NAME if place.is_dir() else place
+
+
+def _manifest(word: str) -> str | None:
     """Tell a manifest from a weights file by what it says of itself."""
-    place = path / MANIFEST_NAME if path.is_dir() else path
-    document = _document(name, place)
-    if document is not None and document.get("schema") == MANIFEST_SCHEMA:
-        return Arm(name, "manifest", str(place))
+    place = _path(word)
+    if place is None:
+        return None
+    document = _document(word.partition("=")[0].strip(), place)
+    return str(place) if document is not None and document.get("schema") == MANIFEST_SCHEMA else None
+
+
+def _weights_file(word: str) -> str | None:
+    place = _path(word)
+    if place is None:
+        return None
     class_weights.load(place)
-    return Arm(name, "weights file", str(place))
+    return str(place)
 
 
 def _document(name: str, path: Path) -> dict[str, Any] | None:
@@ -206,51 +226,13 @@ def _document(name: str, path: Path) -> dict[str, Any] | None:
 # What an arm changes ----------------------------------------------------------------------------------------------------
 
 
-def treat(arm: Arm, dataset: Dataset, *, task: Task, scratch: Path | None = None, progress: Progress = silent) -> Treatment:
-    """Work out what an arm changes, on the training split alone.
-
-    Args:
-        arm: What `parse_arms` gave.
-        dataset: What is verified.
-        task: What is trained.
-        scratch: A folder for pictures that a sampler makes anew; it has to stay until they are loaded.
-        progress: Called with what is done, how much and how much in all.
-
-    Raises:
-        UsageError: the arm does not go with this dataset.
-    """
-    if arm.kind == "sampler":
-        plan = rebalance(dataset, method=arm.value, split="train", progress=progress)
-        if plan.made is not None:
-            assert scratch is not None
-            write(plan.apply(dataset), scratch / arm.value, materialize="symlink", progress=progress)
-            return Treatment(shown=read(scratch / arm.value), notes=plan.notes)
-        return Treatment(repeats=_repeats(dataset, plan.rows, plan.in_split), notes=plan.notes)
-    if arm.kind == "weights":
-        weighed = class_weights.weigh(dataset, arm.value, split="train", normalize="sample")
-        return Treatment(class_weights=np.array(weighed.weights), notes=weighed.warnings)
-    if arm.kind == "weights file":
-        return _from_weights_file(arm, dataset)
-    if arm.kind == "manifest":
-        return _from_manifest(arm, dataset)
-    if arm.kind == "loss":
-        return Treatment(loss=arm.value)
-    if arm.kind == "augment":
-        return Treatment(augment=arm.value)
-    if arm.kind == "size":
-        return Treatment(size=int(arm.value))
-    if arm.kind == "model":
-        return Treatment(model=arm.value)
-    if arm.kind == "background" and task == "detect":
-        plan = rebalance(dataset, method="none", background=arm.value, budget=1e5, split="train")
-        return Treatment(repeats=_repeats(dataset, plan.rows, plan.in_split), notes=plan.notes)
-    if arm.kind == "background":
-        return Treatment(background=arm.value)
-    if arm.kind == "posthoc" and task == "detect":
-        raise UsageError(f"--arms {arm.name} is for classification.", "For a detector compare focal, weights:SCHEME or a sampler.")
-    if arm.kind == "posthoc":
-        return Treatment(notes=("These are the baseline's models, asked differently: nothing was trained.",))
-    return Treatment()
+def _resample(arm: Arm, of: Situation) -> Treatment:
+    plan = rebalance(of.dataset, method=arm.value, split="train", progress=of.progress)
+    if plan.made is None:
+        return Treatment(repeats=_repeats(of.dataset, plan.rows, plan.in_split), notes=plan.notes)
+    assert of.scratch is not None
+    write(plan.apply(of.dataset), of.scratch / arm.value, materialize="symlink", progress=of.progress)
+    return Treatment(shown=read(of.scratch / arm.value), notes=plan.notes)
 
 
 def _repeats(dataset: Dataset, rows: NDArray[np.intp], in_split: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -258,8 +240,32 @@ def _repeats(dataset: Dataset, rows: NDArray[np.intp], in_split: NDArray[np.bool
     return np.bincount(shown, minlength=dataset.n_images).astype(np.float64)
 
 
-def _from_weights_file(arm: Arm, dataset: Dataset) -> Treatment:
-    weighed = class_weights.load(arm.value)
+def _weigh(arm: Arm, of: Situation) -> Treatment:
+    weighed = class_weights.weigh(of.dataset, arm.value, split="train", normalize="sample")
+    return Treatment(class_weights=np.array(weighed.weights), notes=weighed.warnings)
+
+
+def _background(arm: Arm, of: Situation) -> Treatment:
+    if of.task == "classify":
+        return Treatment(background=arm.value)
+    plan = rebalance(of.dataset, method="none", background=arm.value, budget=1e5, split="train")
+    return Treatment(repeats=_repeats(of.dataset, plan.rows, plan.in_split), notes=plan.notes)
+
+
+def _model(arm: Arm, of: Situation) -> Treatment:
+    if of.task == "classify":
+        check_name(arm.value)
+    return Treatment(settings={"model": arm.value})
+
+
+def _asked_differently(arm: Arm, of: Situation) -> Treatment:
+    if of.task == "detect":
+        raise UsageError(f"--arms {arm.name} is for classification.", "For a detector compare focal, weights:SCHEME or a sampler.")
+    return Treatment(notes=("These are the baseline's models, asked differently: nothing was trained.",))
+
+
+def _from_weights_file(arm: Arm, of: Situation) -> Treatment:
+    dataset, weighed = of.dataset, class_weights.load(arm.value)
     if sorted(weighed.classes) != sorted(dataset.class_names):
         theirs, ours = set(weighed.classes), set(dataset.class_names)
         differ = sorted(theirs ^ ours)
@@ -278,8 +284,8 @@ def _from_weights_file(arm: Arm, dataset: Dataset) -> Treatment:
     return Treatment(class_weights=weights * scale, background_weight=weighed.background_weight, notes=notes)
 
 
-def _from_manifest(arm: Arm, dataset: Dataset) -> Treatment:
-    document = _document(arm.name, Path(arm.value))
+def _from_manifest(arm: Arm, of: Situation) -> Treatment:
+    dataset, document = of.dataset, _document(arm.name, Path(arm.value))
     assert document is not None
     source = document.get("source")
     entries = document.get("images")
@@ -291,7 +297,7 @@ def _from_manifest(arm: Arm, dataset: Dataset) -> Treatment:
             "Verify the dataset that `rebalance` was given, or rebalance this one again.",
         )
     if any(one.get("transform") for one in entries):
-        return _made_anew(arm, dataset)
+        return _generated(arm, dataset)
     times = Counter(one["source"] for one in entries)
     row_of = {name: row for row, name in enumerate(dataset.images.file_name.tolist())}
     repeats = np.zeros(dataset.n_images)
@@ -303,14 +309,14 @@ def _from_manifest(arm: Arm, dataset: Dataset) -> Treatment:
     return Treatment(repeats=repeats)
 
 
-def _made_anew(arm: Arm, dataset: Dataset) -> Treatment:
+def _generated(arm: Arm, dataset: Dataset) -> Treatment:
     """Show the training split of a written copy: some of its pictures are in no other place."""
     root = Path(arm.value).parent
     try:
         copy = read(root).with_train()
     except DoctorError as error:
         raise UsageError(
-            f"--arms {arm.name}={arm.value} names pictures that were made anew, and they are not beside it.", "Give the folder as written."
+            f"--arms {arm.name}={arm.value} names generated images, which are not beside it.", "Give the folder as written."
         ) from error
     if copy.class_names != dataset.class_names:
         raise UsageError(f"--arms {arm.name}={arm.value} lies in a dataset of other classes.", "Give the folder as `rebalance` wrote it.")
@@ -331,50 +337,104 @@ def background_repeats(is_background: NDArray[np.bool_], ratio: str) -> NDArray[
     return np.where(is_background, times, 1.0)
 
 
-def adjusted(baseline: Trained, arm: Arm, counts: NDArray[np.int64]) -> Trained:
-    """Adjust what a trained model says for how frequent classes were in training, and train nothing.
+# The table --------------------------------------------------------------------------------------------------------------
 
-    The probability of each class is divided by its share of the training pictures to the power of tau, and all are scaled to sum to 1:
-    the largest is then the class of the largest logit minus tau × log of the share. Source: Menon et al. 2021, Long-tail Learning via
-    Logit Adjustment (section 4.1).
+
+KINDS: Mapping[str, Kind] = {
+    "baseline": Kind(lambda word: "" if word == "baseline" else None, lambda arm, of: Treatment(), examples=["baseline"]),
+    "manifest": Kind(_manifest, _from_manifest, _action("oversample", "undersample", "repeat_factor"), is_file=True),
+    "weights file": Kind(_weights_file, _from_weights_file, _action("weights"), is_file=True),
+    "weights": Kind(
+        _after("weights", _one_of("scheme", class_weights.SCHEMES)), _weigh, _action("weights"),
+        [f"weights:{scheme}" for scheme in class_weights.SCHEMES],
+    ),
+    "augment": Kind(
+        _after("augment", _one_of("preset", PRESETS)), lambda arm, of: Treatment(settings={"augment": arm.value}), _action("augment"),
+        [f"augment:{preset}" for preset in PRESETS],
+    ),
+    "background": Kind(_after("background", _no_ratio), _background, _action("add_background", "remove_background")),
+    "size": Kind(_after("size", _no_side), lambda arm, of: Treatment(settings={"size": int(arm.value)}), _action("input_size")),
+    "model": Kind(_after("model", lambda value: None), _model, _action("model")),
+    "posthoc": Kind(
+        lambda word: "1" if word == POSTHOC else _after(POSTHOC, _no_exponent)(word), _asked_differently,
+        examples=[POSTHOC], is_trained=False,
+    ),
+    "sampler": Kind(
+        _sampler, _resample, lambda value, one: value in (one.action, one.parameters.get("method")),
+        [*(name for name in SAMPLERS if name != "none"), COPY_PASTE],
+    ),
+    "loss": Kind(
+        _loss, lambda arm, of: Treatment(loss=arm.value), lambda value, one: one.action == "focal_loss" and "focal" in value,
+        [name.removesuffix("_loss") for name in LOSSES],
+    ),
+}  # fmt: skip
+"""What arms may be; a word is of the first kind that reads it."""
+
+
+def parse_arms(text: str | Sequence[str]) -> tuple[Arm, ...]:
+    """Read arms, as `--arms` takes them.
+
+    `baseline`, a sampler, `weights:SCHEME`, a loss, `posthoc_logit_adjusted` (also `:TAU`), `augment:PRESET`, `background:RATIO`, `size:N`,
+    `model:NAME`, or `name=PATH` of a manifest or weights file. The baseline comes first, whether it is named or not.
+
+    >>> [arm.name for arm in parse_arms("weights:sqrt,repeat_factor")]
+    ['baseline', 'weights:sqrt', 'repeat_factor']
+
+    Raises:
+        UsageError: what is not known, twice there, or a file that cannot be read.
+    """
+    words = text.split(",") if isinstance(text, str) else list(text)
+    arms = [_arm(word.strip()) for word in words if word.strip()]
+    if not arms:
+        raise UsageError("--arms names nothing to compare.", "For example --arms baseline,weights:sqrt,repeat_factor.")
+    named = [arm for arm in arms if arm != BASELINE]
+    twice = [name for name, n in Counter(arm.name for arm in named).items() if n > 1]
+    if twice:
+        raise UsageError(f"--arms names {twice[0]} twice.", "Name each arm once; more seeds are a matter of --seeds.")
+    if not named:
+        raise UsageError("--arms names only the baseline: there is nothing to compare it with.", "Add weights:uniform for an A/A test.")
+    return (BASELINE, *named)
+
+
+def _arm(word: str) -> Arm:
+    for name, kind in KINDS.items():
+        value = kind.read(word)
+        if value is not None:
+            return Arm(word.partition("=")[0].strip() if kind.is_file else word, name, value)
+    examples = {name: kind.examples for name, kind in KINDS.items()}
+    near = did_you_mean(word, [one for some in examples.values() for one in some])
+    if not near.startswith("Did"):
+        plain = ", ".join([*examples["baseline"], *examples["sampler"], *examples["loss"], *examples["posthoc"]])
+        near = f"Choose from: {plain}, weights:SCHEME, augment:PRESET, background:RATIO, size:N, name=PATH."
+    raise UsageError(f"--arms {word} is not known.", near)
+
+
+def treat(arm: Arm, dataset: Dataset, *, task: Task, scratch: Path | None = None, progress: Progress = silent) -> Treatment:
+    """Work out what an arm changes, on the training split alone.
 
     Args:
-        baseline: A training of the baseline.
-        arm: Its value is tau.
-        counts: Training pictures of each class (K); a class without any counts as the scarcest that has some.
+        arm: What `parse_arms` gave.
+        dataset: What is verified.
+        task: What is trained.
+        scratch: A folder for images that a sampler generates; it has to stay until they are loaded.
+        progress: Called with what is done, how much and how much in all.
+
+    Raises:
+        UsageError: the arm does not go with this dataset.
     """
-    shares = np.maximum(counts, counts[counts > 0].min()) / counts.sum()
-    divisor = shares ** float(arm.value)
-
-    def divided(predictions: Predictions | None) -> Predictions | None:
-        if predictions is None:
-            return None
-        raised = predictions.probabilities / divisor
-        return dataclasses.replace(predictions, probabilities=(raised / raised.sum(axis=1, keepdims=True)).astype(np.float32))
-
-    test = divided(baseline.test_predictions)
-    assert test is not None
-    return dataclasses.replace(baseline, outcome=test, val_predictions=divided(baseline.val_predictions), test_predictions=test)
+    return KINDS[arm.kind].treat(arm, Situation(dataset, task, scratch, progress))
 
 
 def addresses(arm: Arm, recommendations: Sequence[Recommendation]) -> tuple[str, ...]:
     """Name the recommendations that an arm tests, and the findings behind them."""
-    named = []
-    for one in recommendations:
-        is_same = one.action in _ACTIONS.get(arm.kind, ())
-        if arm.kind == "sampler":
-            is_same = one.action == arm.value or one.parameters.get("method") == arm.value
-        elif arm.kind == "loss":
-            is_same = one.action == "focal_loss" and "focal" in arm.value
-        if is_same:
-            named += [one.id, *one.addresses]
-    return tuple(dict.fromkeys(named))
+    tested = [one for one in recommendations if KINDS[arm.kind].recommends(arm.value, one)]
+    return tuple(dict.fromkeys(name for one in tested for name in (one.id, *one.addresses)))
 
 
 def state_of(arm: Arm) -> dict[str, Any]:
     """Tell all that the arm's trainings depend on, besides dataset and settings; the content of a file, not its name."""
     state: dict[str, Any] = dataclasses.asdict(arm)
-    if arm.kind in ("manifest", "weights file"):
+    if KINDS[arm.kind].is_file:
         text, _ = decode(read_regular(arm.value, MAX_FILE_BYTES))
         state["value"] = text
     return state

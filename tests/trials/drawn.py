@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from dataset_doctor.trials.pictures import Data, Pictures
-from dataset_doctor.trials.training import Settings
+from dataset_doctor.trials.images import Data, Pictures
+from dataset_doctor.trials.settings import Settings
 
 COLOURS = np.array([[200, 60, 60], [60, 180, 60], [70, 70, 200], [190, 180, 50]])
 

@@ -11,10 +11,11 @@ import pytest
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
 from dataset_doctor.formats import read, write
-from dataset_doctor.trials.arms import Arm, adjusted, parse_arms, treat
+from dataset_doctor.trials.arms import Arm, parse_arms, treat
 from dataset_doctor.trials.augmentation import PRESETS
+from dataset_doctor.trials.classification import adjusted
+from dataset_doctor.trials.loop import Trained
 from dataset_doctor.trials.metrics import Predictions
-from dataset_doctor.trials.training import Trained
 from dataset_doctor.weights import weigh
 from tests.trials.drawn import write_folders
 
@@ -61,10 +62,10 @@ def test_every_kind_of_arm_is_read(text: str, kind: str, value: str) -> None:
         ("weights:efective", "Did you mean effective?"),
         ("wieghts:sqrt", "Did you mean weights:sqrt?"),
         ("augment:outdor", "Did you mean outdoor?"),
-        ("size:big", "big is no side in pixels"),
+        ("size:big", "big is not a side in pixels"),
         ("size:4", "Give 8 to 4096"),
         ("background:lots", "a ratio of positive : background"),
-        ("posthoc_logit_adjusted:much", "much is no exponent"),
+        ("posthoc_logit_adjusted:much", "much is not a valid exponent"),
         ("posthoc_logit_adjusted:nan", "Give a number above 0 and up to 10"),
         ("posthoc_logit_adjust", "Did you mean posthoc_logit_adjusted?"),
         ("focal,focal", "names focal twice"),

@@ -6,10 +6,11 @@ import dataclasses
 
 import numpy as np
 
-from dataset_doctor.trials import classify
+from dataset_doctor.trials import classification
 from dataset_doctor.trials.arms import Arm, Treatment
-from dataset_doctor.trials.arms import adjusted as adjusted_afterwards
+from dataset_doctor.trials.classification import adjusted as adjusted_afterwards
 from dataset_doctor.trials.judging import judge
+from dataset_doctor.trials.loop import Trial
 from tests.trials.drawn import QUICK, long_tailed_digits
 
 
@@ -22,7 +23,7 @@ def test_balanced_softmax_beats_cross_entropy_on_long_tailed_digits() -> None:
     settings = dataclasses.replace(QUICK, size=8, steps=120, batch=32, evaluations=6)
     arms = {"baseline": Treatment(), "logit_adjusted": Treatment(loss="logit_adjusted_loss")}
     trained = {
-        name: [classify.run(Arm(name, "loss"), seed, data, settings, treatment=treatment) for seed in range(3)]
+        name: [classification.run(Trial(Arm(name, "loss"), treatment, settings, seed), data) for seed in range(3)]
         for name, treatment in arms.items()
     }
     trained["posthoc"] = [adjusted_afterwards(run, Arm("posthoc", "posthoc", "1"), data.counts) for run in trained["baseline"]]

@@ -20,8 +20,10 @@ from sklearn.preprocessing import LabelEncoder
 
 from dataset_doctor.errors import UsageError
 from dataset_doctor.formats import read
-from dataset_doctor.trials import classify, verify
-from dataset_doctor.trials.ensembles import (
+from dataset_doctor.trials import classification, verify
+from dataset_doctor.trials.loop import Trained
+from dataset_doctor.trials.metrics import Predictions
+from dataset_doctor.trials.studies.ensembles import (
     Ensemble,
     Stack,
     cooled,
@@ -33,8 +35,6 @@ from dataset_doctor.trials.ensembles import (
     vote,
     weights_of,
 )
-from dataset_doctor.trials.metrics import Predictions
-from dataset_doctor.trials.training import Trained
 from tests.command import run as command
 from tests.trials.drawn import QUICK, write_folders
 
@@ -338,8 +338,8 @@ def test_ensembles_need_no_training(things: Path, monkeypatch: pytest.MonkeyPatc
     An arm that only asks the baseline's models differently is no further opinion.
     """
     calls: list[str] = []
-    real = classify.run
-    monkeypatch.setattr(classify, "run", lambda arm, *rest, **options: (calls.append(arm.name), real(arm, *rest, **options))[1])
+    real = classification.run
+    monkeypatch.setattr(classification, "run", lambda trial, data: (calls.append(trial.arm.name), real(trial, data))[1])
     quick = dataclasses.replace(QUICK, steps=4, evaluations=1)
 
     verdict = verify(read(things), arms="weights:sqrt,posthoc_logit_adjusted", settings=quick, seeds=2, device="cpu", ensemble="all",

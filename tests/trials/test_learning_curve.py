@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from dataset_doctor.errors import UsageError
 from dataset_doctor.formats import read
-from dataset_doctor.trials import classify, learning_curve, verify
-from dataset_doctor.trials.learning_curve import SHARES, Point, fit_curve, nested
+from dataset_doctor.trials import classification, verify
+from dataset_doctor.trials.studies import learning_curve
+from dataset_doctor.trials.studies.learning_curve import SHARES, Point, fit_curve, nested
 from tests.trials.drawn import QUICK, write_folders
 
 SIZES = (125, 250, 500, 750, 1000)
@@ -171,13 +172,14 @@ def test_the_baseline_is_trained_on_parts_and_they_are_kept(tmp_path: Path, monk
     """Four parts by two seeds; the whole is the baseline's own trainings; a second call trains none; test and val stay whole."""
     root = write_folders(tmp_path / "things", {"train": (24, 12, 8), "val": (3, 3, 3), "test": (12, 12, 12)})
     seen: list[tuple[int, int]] = []
-    real = classify.run
+    real = classification.run
 
-    def watched(arm: Any, seed: int, *rest: Any, treatment: Any, **options: Any) -> Any:
-        seen.append((seed, 44 if treatment.repeats is None else int(treatment.repeats.sum())))
-        return real(arm, seed, *rest, treatment=treatment, **options)
+    def watched(trial: Any, data: Any) -> Any:
+        repeats = trial.treatment.repeats
+        seen.append((trial.seed, 44 if repeats is None else int(repeats.sum())))
+        return real(trial, data)
 
-    monkeypatch.setattr(classify, "run", watched)
+    monkeypatch.setattr(classification, "run", watched)
     quick = dataclasses.replace(QUICK, steps=4, evaluations=1)
 
     def extras() -> Any:
@@ -202,8 +204,8 @@ def test_a_split_too_small_to_be_divided_is_not_trained_on_in_parts(tmp_path: Pa
     """Three pictures give no four sizes: nothing is trained to say so."""
     root = write_folders(tmp_path / "things", {"train": (2, 1), "val": (2, 2), "test": (3, 3)})
     calls: list[str] = []
-    real = classify.run
-    monkeypatch.setattr(classify, "run", lambda arm, *rest, **options: (calls.append(arm.name), real(arm, *rest, **options))[1])
+    real = classification.run
+    monkeypatch.setattr(classification, "run", lambda trial, data: (calls.append(trial.arm.name), real(trial, data))[1])
     quick = dataclasses.replace(QUICK, steps=2, evaluations=1)
 
     verdict = verify(read(root), arms="weights:uniform", settings=quick, seeds=1, device="cpu", learning_curve=True, state_dir=None)

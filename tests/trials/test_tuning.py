@@ -15,9 +15,10 @@ import pytest
 
 from dataset_doctor.errors import UsageError
 from dataset_doctor.formats import read
-from dataset_doctor.trials import classify, verify
-from dataset_doctor.trials.training import Settings, TrainingFailed
-from dataset_doctor.trials.tuning import METHODS, Candidate, Search, budget, check, grid, search, search_all, space
+from dataset_doctor.trials import classification, verify
+from dataset_doctor.trials.loop import TrainingFailed, Trial
+from dataset_doctor.trials.settings import Settings
+from dataset_doctor.trials.studies.tuning import METHODS, Candidate, Search, budget, check, grid, search, search_all, space
 from tests.command import run as command
 from tests.trials.drawn import QUICK, write_folders
 
@@ -199,8 +200,8 @@ def test_looks_before_a_checkpoint_are_told_again(tmp_path: Path) -> None:
 
     def looks(stepped: Callable[[int], None]) -> list[tuple[int, float]]:
         told: list[tuple[int, float]] = []
-        classify.run(BASELINE, 0, drawn(), QUICK, treatment=Treatment(), checkpoint=tmp_path / "run.pt", stepped=stepped,
-                     scored=lambda step, score: told.append((step, score)))  # fmt: skip
+        trial = Trial(BASELINE, Treatment(), QUICK, 0, tmp_path / "run.pt", stepped, lambda step, score: told.append((step, score)))
+        classification.run(trial, drawn())
         return told
 
     def interrupted(step: int) -> None:
@@ -224,7 +225,8 @@ def trained(folder: Path | None, stepped: Callable[[int], None]) -> Search:
     data = drawn()
 
     def attempt(params: Any, **options: Any) -> Any:
-        return classify.run(BASELINE, 0, data, QUICK, treatment=Treatment(tuned={**params, "patience": None}), **options)
+        settings = dataclasses.replace(QUICK, **params, patience=None)
+        return classification.run(Trial(BASELINE, Treatment(), settings, 0, **options), data)
 
     return search(Candidate("baseline", space(QUICK, ALL), attempt, folder), method="random", trials=3, steps=QUICK.steps, stepped=stepped)
 
@@ -256,8 +258,8 @@ def test_every_arm_is_tuned_alike_and_the_test_split_is_looked_at_once(
     """As many trials of as many steps each; an A/A arm finds the same; trials never see the test pictures; a second call trains nothing."""
     settings = dataclasses.replace(QUICK, steps=4, evaluations=2)
     shown: list[int] = []
-    real = classify._Job.predict
-    monkeypatch.setattr(classify._Job, "predict", lambda self, model, part: (shown.append(len(part)), real(self, model, part))[1])
+    real = classification._Job.predict
+    monkeypatch.setattr(classification._Job, "predict", lambda self, model, part: (shown.append(len(part)), real(self, model, part))[1])
 
     def tuned() -> dict[str, Any]:
         verdict = verify(read(things), arms="weights:uniform,augment:none,posthoc_logit_adjusted", settings=settings, seeds=2, device="cpu",
@@ -282,13 +284,13 @@ def test_every_arm_is_tuned_alike_and_the_test_split_is_looked_at_once(
 def test_the_best_settings_are_trained_with(things: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the search every training of an arm has what was found for it, and another seed than the trials had."""
     seen: list[tuple[int, dict[str, Any]]] = []
-    real = classify.run
+    real = classification.run
 
-    def watched(arm: Any, seed: int, *rest: Any, treatment: Any, **options: Any) -> Any:
-        seen.append((seed, dict(treatment.tuned)))
-        return real(arm, seed, *rest, treatment=treatment, **options)
+    def watched(trial: Any, data: Any) -> Any:
+        seen.append((trial.seed, dataclasses.asdict(trial.settings)))
+        return real(trial, data)
 
-    monkeypatch.setattr(classify, "run", watched)
+    monkeypatch.setattr(classification, "run", watched)
     # A rate far too small: what the search draws that is larger does better.
     settings = dataclasses.replace(QUICK, steps=8, evaluations=2, lr=3e-4)
     verdict = verify(
@@ -297,13 +299,13 @@ def test_the_best_settings_are_trained_with(things: Path, monkeypatch: pytest.Mo
     best = verdict.extras["tuning"]["arms"][0]["best"]
 
     assert best["lr"] > 3e-4
-    assert seen[-4:] == [(0, best), (0, best), (1, best), (1, best)]
+    assert [seed for seed, _ in seen[-4:]] == [0, 0, 1, 1] and all(best.items() <= params.items() for _, params in seen[-4:])
     assert all(seed == 1_000_000 and params["patience"] is None for seed, params in seen[:-4])
 
 
 def test_a_detector_is_tuned_and_its_learning_curve_measured_through_the_same_door(tmp_path: Path) -> None:
     """Without dropout, which detectors have none of; background images are in the parts of the training split like others."""
-    from tests.trials import test_detect as squares
+    from tests.trials import test_detection as squares
 
     root = squares.write(tmp_path / "squares", {"train": 16, "val": 6, "test": 6})
     settings = dataclasses.replace(squares.QUICK, steps=2, evaluations=1)

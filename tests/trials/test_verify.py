@@ -17,10 +17,10 @@ from PIL import Image
 
 from dataset_doctor.balance import rebalance
 from dataset_doctor.dataset import Dataset
-from dataset_doctor.errors import UsageError
+from dataset_doctor.errors import ComparisonRefused, UsageError
 from dataset_doctor.formats import read, write
-from dataset_doctor.trials import Refused, classify, default_settings, detect, verify
-from dataset_doctor.trials.training import Settings
+from dataset_doctor.trials import classification, detection, verify
+from dataset_doctor.trials.settings import Settings, default_settings
 from dataset_doctor.verdict import Verdict
 from dataset_doctor.weights import weigh
 from tests.command import run as command
@@ -104,13 +104,13 @@ def test_pictures_made_anew_are_trained_on(things: Path, tmp_path: Path, monkeyp
     plan = rebalance(dataset, method="oversample", target="uniform", max_repeat=4, budget=3, augment="color,rotate")
     write(plan.apply(dataset), tmp_path / "copy")
     seen = {}
-    train = classify.run
+    train = classification.run
 
-    def watched(arm: Any, seed: int, data: Any, *args: Any, **options: Any) -> Any:
-        seen[arm.name] = data
-        return train(arm, seed, data, *args, **options)
+    def watched(trial: Any, data: Any) -> Any:
+        seen[trial.arm.name] = data
+        return train(trial, data)
 
-    monkeypatch.setattr(classify, "run", watched)
+    monkeypatch.setattr(classification, "run", watched)
     quick(dataset, f"oversample,altered={tmp_path / 'copy'}", seeds=1)
 
     altered, plain = seen["altered"], seen["baseline"]
@@ -128,12 +128,12 @@ def test_pasted_pictures_are_an_arm(boxes: Path, task: str, tmp_path: Path, monk
     for label in sorted((root / "labels" / "train").glob("*.txt"))[2:]:
         label.write_text("".join(line for line in label.read_text().splitlines(keepends=True) if line.startswith("0")))
     trained_on = {}
-    module = classify if task == "classify" else detect
+    module = classification if task == "classify" else detection
     train = module.run
 
-    def watched(arm: Any, seed: int, data: Any, *args: Any, **options: Any) -> Any:
-        trained_on[arm.name] = data.train_images.tolist()
-        return train(arm, seed, data, *args, **options)
+    def watched(trial: Any, data: Any) -> Any:
+        trained_on[trial.arm.name] = data.train_images.tolist()
+        return train(trial, data)
 
     monkeypatch.setattr(module, "run", watched)
     before = set(Path(tempfile.gettempdir()).glob("dataset-doctor-*"))
@@ -148,13 +148,13 @@ def test_pasted_pictures_are_an_arm(boxes: Path, task: str, tmp_path: Path, monk
 def test_what_is_finished_is_not_trained_again(things: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second call with one arm more trains that arm alone, and gives the same verdict on the others."""
     trained: list[tuple[str, int]] = []
-    real = classify.run
+    real = classification.run
 
-    def watched(arm: Any, seed: int, *rest: Any, **options: Any) -> Any:
-        trained.append((arm.name, seed))
-        return real(arm, seed, *rest, **options)
+    def watched(trial: Any, data: Any) -> Any:
+        trained.append((trial.arm.name, trial.seed))
+        return real(trial, data)
 
-    monkeypatch.setattr(classify, "run", watched)
+    monkeypatch.setattr(classification, "run", watched)
     first = quick(read(things), "weights:sqrt", state_dir=tmp_path)
     again = quick(read(things), "weights:sqrt,focal", state_dir=tmp_path)
 
@@ -165,8 +165,8 @@ def test_what_is_finished_is_not_trained_again(things: Path, tmp_path: Path, mon
 def test_an_adjustment_afterwards_trains_nothing(things: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes the baseline's models, seed by seed, at their cost; and stands where it was named."""
     calls: list[str] = []
-    real = classify.run
-    monkeypatch.setattr(classify, "run", lambda arm, *rest, **options: (calls.append(arm.name), real(arm, *rest, **options))[1])
+    real = classification.run
+    monkeypatch.setattr(classification, "run", lambda trial, data: (calls.append(trial.arm.name), real(trial, data))[1])
 
     verdict = quick(read(things), "posthoc_logit_adjusted,weights:sqrt,posthoc_logit_adjusted:0.5")
     baseline, one, _, half = verdict.arms
@@ -183,8 +183,8 @@ def test_other_settings_or_pictures_are_trained_anew(things: Path, tmp_path: Pat
     root = tmp_path / "things"
     shutil.copytree(things, root)
     calls: list[str] = []
-    real = classify.run
-    monkeypatch.setattr(classify, "run", lambda arm, *rest, **options: (calls.append(arm.name), real(arm, *rest, **options))[1])
+    real = classification.run
+    monkeypatch.setattr(classification, "run", lambda trial, data: (calls.append(trial.arm.name), real(trial, data))[1])
     for settings in (SETTINGS, SETTINGS, dataclasses.replace(SETTINGS, lr=1e-4)):
         quick(read(root), "weights:sqrt", settings=settings, seeds=1, state_dir=tmp_path / "state")
     assert len(calls) == 4
@@ -208,8 +208,8 @@ def test_progress_counts_steps_of_all_trainings(things: Path) -> None:
 # Refusals ---------------------------------------------------------------------------------------------------------------
 
 
-def refused(root: Path, **options: Any) -> Refused:
-    with pytest.raises(Refused) as caught:
+def refused(root: Path, **options: Any) -> ComparisonRefused:
+    with pytest.raises(ComparisonRefused) as caught:
         quick(read(root), "weights:sqrt", **options)
     return caught.value
 

@@ -14,10 +14,7 @@ from torch.nn import functional
 
 from dataset_doctor.errors import UsageError, did_you_mean
 from dataset_doctor.findings import plural
-from dataset_doctor.trials.training import Settings
-
-TINY_SIDE = 64
-"""Up to this side, a model that begins with a stride of 4 sees next to nothing."""
+from dataset_doctor.trials.settings import Settings
 
 MAX_WEIGHTS_BYTES = 8 << 30
 
@@ -136,13 +133,6 @@ def check_name(name: str) -> None:
 
 
 _EXAMPLES = ("cifar_resnet20", "resnet18", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "vit_b_16")
-
-
-def default_model(size: int, device: str) -> str:
-    """Choose a small model for a picture's side and a device."""
-    if size <= TINY_SIDE:
-        return "small_cnn" if device == "cpu" else "cifar_resnet32"
-    return "mobilenet_v3_small" if device == "cpu" else "resnet18"
 
 
 def build(settings: Settings, num_classes: int, *, seed: int, cosine: bool = False) -> tuple[nn.Module, list[str]]:

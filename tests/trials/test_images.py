@@ -15,7 +15,7 @@ from dataset_doctor.formats import read
 from dataset_doctor.pixels import FileState
 from dataset_doctor.scan import scan
 from dataset_doctor.trials.augmentation import PRESETS, Augmentation, augment
-from dataset_doctor.trials.pictures import choose, load
+from dataset_doctor.trials.images import choose, load
 from tests.drawing import draw
 from tests.trials.drawn import write_folders
 

@@ -17,14 +17,17 @@ import torch
 from PIL import Image
 
 from dataset_doctor.dataset import Dataset
-from dataset_doctor.errors import UsageError
+from dataset_doctor.errors import ComparisonRefused, UsageError
 from dataset_doctor.formats import read
-from dataset_doctor.trials import Refused, choose_task, default_arms, default_settings, detect, detectors, verify
+from dataset_doctor.trials import default_arms, detection, verify
 from dataset_doctor.trials.arms import BASELINE, Treatment, parse_arms
 from dataset_doctor.trials.augmentation import PRESETS, Augmentation, augment_with_boxes
-from dataset_doctor.trials.detect import Views
+from dataset_doctor.trials.detection import Views
+from dataset_doctor.trials.loop import Trained, Trial
 from dataset_doctor.trials.metrics import Detections
-from dataset_doctor.trials.training import Settings, Trained, load_trained, save_trained
+from dataset_doctor.trials.models import detectors
+from dataset_doctor.trials.settings import Settings, choose_task, default_settings
+from dataset_doctor.trials.store import load_trained, save_trained
 from tests.command import run as command
 from tests.trials.drawn import COLOURS
 
@@ -83,11 +86,11 @@ def dataset(squares: Path) -> Dataset:
 @pytest.fixture(scope="session")
 def views(dataset: Dataset) -> Views:
     """The squares as they are trained on."""
-    return detect.load(dataset, SIDE)
+    return detection.load(dataset, SIDE)
 
 
 def run(views: Views, seed: int = 0, settings: Settings = QUICK, treatment: Treatment | None = None, **options: Any) -> Trained:
-    return detect.run(BASELINE, seed, views, settings, treatment=treatment or Treatment(), **options)
+    return detection.run(Trial(BASELINE, treatment or Treatment(), settings, seed, **options), views)
 
 
 def same(one: Trained, other: Trained) -> bool:
@@ -116,7 +119,7 @@ def test_background_images_are_trained_on_and_unlabelled_ones_are_not(squares: P
 
     root = shutil.copytree(squares, tmp_path / "squares")
     (root / "labels/train/train01.txt").unlink()
-    views = detect.load(read(root), SIDE)
+    views = detection.load(read(root), SIDE)
 
     assert len(views.train) == 15 and views.train.background.sum() == 4
     assert views.train_images.tolist() == [11, 11]
@@ -139,13 +142,13 @@ def test_crowds_are_no_positives_and_difficult_objects_need_not_be_found(tmp_pat
         document = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "red"}]}
         (root / split / "_annotations.coco.json").write_text(json.dumps(document))
 
-    views = detect.load(read(root), SIDE)
-    found = detect._detections(
+    views = detection.load(read(root), SIDE)
+    found = detection._detections(
         views.class_names, views.test, [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0), "scores": torch.zeros(0)}]
     )
 
     assert views.train.trained.tolist() == [True, False] and views.train.crowd.tolist() == [False, True]
-    assert detect._Job(views, QUICK)._boxes.tolist() == [[4, 4, 24, 24]]
+    assert detection._Job(views, QUICK)._boxes.tolist() == [[4, 4, 24, 24]]
     assert found.ignored.tolist() == [False, True] and found.instances.tolist() == [1]
     assert any("3 objects left out: no declared class, or no box inside" in note for note in views.notes)
     assert any("3 crowd regions and ignored objects: not trained on" in note for note in views.notes)
@@ -169,12 +172,12 @@ def test_difficult_objects_are_trained_on_and_said(tmp_path: Path) -> None:
             f"</size><segmented>0</segmented>{objects}</annotation>"
         )
 
-    views = detect.load(read(root), SIDE)
+    views = detection.load(read(root), SIDE)
 
     nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0), "scores": torch.zeros(0)}
 
     assert views.train.trained.all() and views.train.difficult.tolist() == [False, True]
-    assert detect._detections(views.class_names, views.test, [nothing]).instances.tolist() == [1]
+    assert detection._detections(views.class_names, views.test, [nothing]).instances.tolist() == [1]
     assert any("3 difficult objects: trained on; when measuring" in note for note in views.notes)
 
 
@@ -255,8 +258,8 @@ def test_it_goes_on_after_a_kill_with_the_same_curve(views: Views, squares: Path
     checkpoint = tmp_path / "run.pt"
     code = (
         "import os, signal, sys, torch\nfrom pathlib import Path\nfrom dataset_doctor.formats import read\n"
-        "from dataset_doctor.trials import detect\nfrom tests.trials.test_detect import SIDE, run\ntorch.set_num_threads(1)\n"
-        "views = detect.load(read(sys.argv[2]), SIDE)\n"
+        "from dataset_doctor.trials import detection\nfrom tests.trials.test_detection import SIDE, run\ntorch.set_num_threads(1)\n"
+        "views = detection.load(read(sys.argv[2]), SIDE)\n"
         "run(views, checkpoint=Path(sys.argv[1]), stepped=lambda step: step == 10 and os.kill(os.getpid(), signal.SIGKILL))\n"
     )
     place = Path(__file__).parents[2]
@@ -414,7 +417,7 @@ def test_a_class_that_val_lacks_is_refused(squares: Path, tmp_path: Path) -> Non
     for file in (root / "labels/val").iterdir():
         file.write_text("".join(line for line in file.read_text().splitlines(keepends=True) if line.startswith("0")))
 
-    with pytest.raises(Refused, match=r"1 class has no object in val.*green"):
+    with pytest.raises(ComparisonRefused, match=r"1 class has no object in val.*green"):
         quick(read(root), "weights:sqrt")
 
 
@@ -424,7 +427,7 @@ def test_boxes_are_detected_where_there_is_a_gpu(dataset: Dataset, monkeypatch: 
         "classify",
         ("Instances were cut out and classified; --task detect trains a detector.",),
     )
-    monkeypatch.setattr("dataset_doctor.trials.training.find_device", lambda name: "cuda")
+    monkeypatch.setattr("dataset_doctor.trials.settings.find_device", lambda name: "cuda")
 
     assert choose_task(dataset, None, "auto") == ("cuda", "detect", ())
 
@@ -434,7 +437,7 @@ def test_the_defaults_go_with_the_detector() -> None:
     settings = default_settings("detect")
 
     for arm in parse_arms(default_arms("detect", ())):
-        detect.check(arm, settings, Treatment(loss=arm.value if arm.kind == "loss" else None))
+        detection.check(settings, Treatment(loss=arm.value if arm.kind == "loss" else None))
     assert settings.model == "tiny_fcos" and default_settings("detect", device="cuda").model in detectors.detector_names()
 
 

@@ -15,27 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from dataset_doctor.errors import UsageError
-from dataset_doctor.trials import classify, models
+from dataset_doctor.trials import classification
 from dataset_doctor.trials.arms import BASELINE, Arm, Treatment
-from dataset_doctor.trials.training import (
-    LEARNING_RATES,
-    Order,
-    Settings,
-    Trained,
-    TrainingFailed,
-    check_settings,
-    find_device,
-    fit,
-    load_trained,
-    parameter_groups,
-    save_trained,
-    train_arms,
-)
+from dataset_doctor.trials.loop import Order, Trained, TrainingFailed, Trial, fit, parameter_groups
+from dataset_doctor.trials.models import classifiers
+from dataset_doctor.trials.settings import LEARNING_RATES, Settings, check_settings, find_device
+from dataset_doctor.trials.store import load_trained, save_trained, train_all
 from tests.trials.drawn import QUICK, drawn
 
 
 def run(seed: int = 0, settings: Settings = QUICK, treatment: Treatment | None = None, **options: Any) -> Trained:
-    return classify.run(BASELINE, seed, drawn(), settings, treatment=treatment or Treatment(), **options)
+    return classification.run(Trial(BASELINE, treatment or Treatment(), settings, seed, **options), drawn())
 
 
 def same(one: Trained, other: Trained) -> bool:
@@ -54,7 +44,7 @@ def test_it_learns_one_batch_by_heart() -> None:
     data = dataclasses.replace(data, train=dataclasses.replace(data.train, label=by_chance), mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
     settings = dataclasses.replace(QUICK, steps=80, batch=16, augment="none", schedule="constant", evaluations=8)
 
-    curve = classify.run(BASELINE, 0, data, settings, treatment=Treatment()).curves["loss"]
+    curve = classification.run(Trial(BASELINE, Treatment(), settings, 0), data).curves["loss"]
 
     assert curve[0] > 0.3
     assert curve[-1] < 0.02
@@ -98,7 +88,7 @@ def test_it_goes_on_after_a_kill_with_the_same_curve(tmp_path: Path) -> None:
     """A process that is killed at step 10 of 12 leaves a checkpoint of step 8, from which the curve is that of an unharmed training."""
     checkpoint = tmp_path / "run.pt"
     code = (
-        "import os, signal, sys, torch\nfrom pathlib import Path\nfrom tests.trials.test_training import run\ntorch.set_num_threads(1)\n"
+        "import os, signal, sys, torch\nfrom pathlib import Path\nfrom tests.trials.test_loop import run\ntorch.set_num_threads(1)\n"
         "run(checkpoint=Path(sys.argv[1]), stepped=lambda step: step == 10 and os.kill(os.getpid(), signal.SIGKILL))\n"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(checkpoint)], cwd=Path(__file__).parents[2], capture_output=True, check=False)
@@ -128,13 +118,16 @@ def test_finished_trainings_are_kept_and_loaded(tmp_path: Path) -> None:
     trained = run()
     calls: list[tuple[str, int]] = []
 
-    def run_one(arm: str, seed: int, **_: Any) -> Trained:
-        calls.append((arm, seed))
+    def trial(name: str, seed: int) -> Trial:
+        return Trial(Arm(name, "baseline"), Treatment(), QUICK, seed)
+
+    def train(trial: Trial) -> Trained:
+        calls.append((trial.arm.name, trial.seed))
         return trained
 
     folders = {"baseline": tmp_path / "b", "mine": tmp_path / "m"}
-    first = train_arms(["baseline", "mine"], [0, 1], run_one, steps=12, folders=folders)
-    again = train_arms(["baseline", "mine"], [0, 1, 2], run_one, steps=12, folders=folders)
+    first = train_all(["baseline", "mine"], [0, 1], trial, train, folders=folders)
+    again = train_all(["baseline", "mine"], [0, 1, 2], trial, train, folders=folders)
 
     assert calls == [("baseline", 0), ("mine", 0), ("baseline", 1), ("mine", 1), ("baseline", 2), ("mine", 2)]
     assert same(first["mine"][0], again["mine"][0])
@@ -199,7 +192,7 @@ LINE = Settings(steps=20, batch=8, optimizer="sgd", evaluations=4, clip=None, ch
 
 def fit_line(job: Line, settings: Settings = LINE, **options: Any) -> Any:
     torch.manual_seed(0)
-    return fit(nn.Linear(1, 1), job, np.ones(32), settings, seed=0, label="arm mine, seed 0", **options)
+    return fit(nn.Linear(1, 1), job, np.ones(32), Trial(Arm("mine", "baseline"), Treatment(), settings, 0, **options))
 
 
 def test_out_of_memory_halves_what_is_computed_at_once() -> None:
@@ -213,7 +206,7 @@ def test_out_of_memory_halves_what_is_computed_at_once() -> None:
     halved, whole = fit_line(Line(once)), fit_line(Line())
 
     assert halved.notes == ("Out of memory at step 3: batches of 8 go on in 2 parts.",)
-    assert halved.pictures == whole.pictures == 160
+    assert halved.images == whole.images == 160
     np.testing.assert_allclose(halved.curves["val"], whole.curves["val"], rtol=1e-5)
 
 
@@ -246,7 +239,7 @@ def test_patience_ends_a_training_that_gains_nothing_and_the_best_is_kept() -> N
 
     torch.manual_seed(0)
     model = nn.Linear(1, 1)
-    fitted = fit(model, Falling(), np.ones(32), dataclasses.replace(LINE, patience=2), seed=0, label="")
+    fitted = fit(model, Falling(), np.ones(32), Trial(BASELINE, Treatment(), dataclasses.replace(LINE, patience=2), 0))
 
     assert fitted.curves["step"] == (5, 10, 15)
     assert fitted.best == -5 and len(set(seen)) == 3
@@ -289,8 +282,8 @@ def test_settings_that_cannot_be_used_are_refused(change: dict[str, Any], messag
 
 def test_norms_and_biases_do_not_decay() -> None:
     """Only convolutions and the last layer's matrix do: 8 tensors of the small ResNet of 8 layers."""
-    model = models.CifarResNet(8, 3)
-    groups = {group["decays"]: group for group in parameter_groups(model, models.stages(model), QUICK)}
+    model = classifiers.CifarResNet(8, 3)
+    groups = {group["decays"]: group for group in parameter_groups(model, classifiers.stages(model), QUICK)}
 
     assert groups[True]["weight_decay"] == 0.05 and len(groups[True]["params"]) == 8
     assert groups[False]["weight_decay"] == 0 and all(p.ndim == 1 for p in groups[False]["params"])
@@ -299,11 +292,11 @@ def test_norms_and_biases_do_not_decay() -> None:
 def trained_model(settings: Settings) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Give a model's parameters before and after a short training."""
     data = drawn()
-    model, _ = models.build(settings, 3, seed=0)
+    model, _ = classifiers.build(settings, 3, seed=0)
     before = {name: value.clone() for name, value in model.named_parameters()}
-    job = classify._Job(data, settings, classify._loss(data, Treatment(), torch.device("cpu")))
-    groups = parameter_groups(model, models.stages(model), settings)
-    fit(model, job, np.ones(len(data.train)), settings, seed=0, label="", groups=groups)
+    job = classification._Job(data, settings, classification._loss(data, Treatment(), torch.device("cpu")))
+    groups = parameter_groups(model, classifiers.stages(model), settings)
+    fit(model, job, np.ones(len(data.train)), Trial(BASELINE, Treatment(), settings, 0), groups=groups)
     return before, dict(model.named_parameters())
 
 
@@ -323,19 +316,19 @@ def test_a_first_phase_trains_the_last_layer_alone() -> None:
 
 def test_rates_fall_from_stage_to_stage() -> None:
     """With a factor of a half: 1 for the last layer, a sixteenth for the first of five stages."""
-    model = models.CifarResNet(8, 3)
+    model = classifiers.CifarResNet(8, 3)
     settings = dataclasses.replace(QUICK, layer_decay=0.5)
-    scales = sorted({group["scale"] for group in parameter_groups(model, models.stages(model), settings)})
+    scales = sorted({group["scale"] for group in parameter_groups(model, classifiers.stages(model), settings)})
 
     assert scales == [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1]
 
 
 def test_a_margin_loss_gets_a_layer_of_cosines_with_the_same_first_weights() -> None:
     """LDAM's margins are meant for cosines; the initial directions are those of the baseline."""
-    plain, _ = models.build(QUICK, 3, seed=1)
-    cosine, _ = models.build(QUICK, 3, seed=1, cosine=True)
+    plain, _ = classifiers.build(QUICK, 3, seed=1)
+    cosine, _ = classifiers.build(QUICK, 3, seed=1, cosine=True)
 
-    assert isinstance(cosine.fc, models.CosineLinear)
+    assert isinstance(cosine.fc, classifiers.CosineLinear)
     assert torch.equal(cosine.fc.weight, plain.fc.weight)
     logits = cosine(torch.rand(5, 3, 16, 16))
     assert float(logits.detach().abs().max()) <= 1 + 1e-6
@@ -343,5 +336,5 @@ def test_a_margin_loss_gets_a_layer_of_cosines_with_the_same_first_weights() -> 
 
 def test_an_arm_that_shows_nothing_is_refused() -> None:
     """Zero repeats everywhere."""
-    with pytest.raises(UsageError, match="mine shows no training picture"):
-        classify.run(Arm("mine", "manifest"), 0, drawn(), QUICK, treatment=Treatment(repeats=np.zeros(42)))
+    with pytest.raises(UsageError, match="mine shows no training image"):
+        classification.run(Trial(Arm("mine", "manifest"), Treatment(repeats=np.zeros(42)), QUICK, 0), drawn())

@@ -1,4 +1,4 @@
-"""The training loop, written to be checked line by line, and the trainings of all arms and seeds, one after another.
+"""The training loop, written to be checked line by line.
 
 What makes arms comparable:
 
@@ -15,43 +15,29 @@ What makes arms comparable:
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import os
 import pickle
 import statistics
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
-from dataset_doctor.files.progress import Progress, silent
+from dataset_doctor.errors import DoctorError, UsageError
 from dataset_doctor.files.staging import new_file
 from dataset_doctor.samplers import RepeatSampler
-from dataset_doctor.trials.augmentation import PRESETS
-from dataset_doctor.trials.metrics import Detections, Outcome, Predictions
+from dataset_doctor.trials.arms import Arm, Treatment
+from dataset_doctor.trials.metrics import Outcome, Predictions
+from dataset_doctor.trials.settings import Settings
 from dataset_doctor.verdict import Cost
-
-Optimizer = Literal["sgd", "adam", "adamw", "rmsprop"]
-Schedule = Literal["cosine", "constant", "drops"]
-Precision = Literal["fp32", "bf16", "fp16"]
-
-LEARNING_RATES: Mapping[Optimizer, float] = {"sgd": 0.05, "adam": 1e-3, "adamw": 2e-3, "rmsprop": 1e-3}
-"""From scratch, at a batch of 64; the rate of SGD is that of He et al. 2016 (0.1 at 128), scaled with the batch."""
-
-FINE_TUNING_RATES: Mapping[Optimizer, float] = {"sgd": 5e-3, "adam": 1e-4, "adamw": 2e-4, "rmsprop": 1e-4}
-"""From pretrained weights, which larger steps would undo."""
-
-WEIGHT_DECAYS: Mapping[Optimizer, float] = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.05, "rmsprop": 0.0}
-"""Loshchilov and Hutter 2019 for AdamW, where decay is apart from the gradient; elsewhere it is L2, which adaptive rates distort."""
 
 LOOKED_AT = 50
 """Steps after which losses are looked at on a GPU: reading each would stop the device at every step."""
@@ -64,98 +50,50 @@ DEVICE_SHARE = 0.5
 MEASURED = 10
 """Times that a model is asked for one picture."""
 
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AssertionError, EOFError, zipfile.BadZipFile)
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AssertionError, EOFError, zipfile.BadZipFile)
 """What comes of reading a file of ours that was damaged."""
 
 
-# Settings and results ---------------------------------------------------------------------------------------------------
+# A trial ----------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How every arm is trained; all that two trainings share beside the seed.
+def ignore_step(step: int) -> None:
+    """Do nothing with the steps done."""
 
-    model            a name of `models.MODELS` or of torchvision's registry
-    weights          a file of parameters, or one of torchvision's names ("DEFAULT"); None begins from scratch
-    steps, batch     optimiser steps, and pictures in each
-    optimizer        "sgd" (Nesterov), "adam", "adamw" or "rmsprop"
-    lr, weight_decay None takes what suits the optimiser; no decay on norms and biases
-    l1               factor of the sum of absolute weights in the loss, on the same parameters that decay
-    dropout          before the last layer, 0 to 1
-    schedule         after a linear warm-up of `warmup` × steps: "cosine" to 0, "constant", or × `drop` at each of the shares `drops`
-    clip             bound of the gradient's norm; None for none
-    evaluations      looks at the validation split, evenly spread, of which the best is kept
-    patience         evaluations without a gain after which a training ends early; None never
-    freeze           stages, counted from the input, whose parameters stay as they are
-    layer_decay      factor of the learning rate from each stage to the one before; 1 trains all alike
-    head_steps       of `steps`, those at the beginning that train the last layer alone
-    size             side of the pictures in pixels
-    augment          name of a preset of `augmentation.PRESETS`
-    device           "cpu", "cuda", "cuda:1", "mps"
-    precision        "fp32", or autocast to "bf16" or "fp16"
-    channels_last, compile, deterministic  as PyTorch has them
+
+def ignore_score(step: int, score: float) -> None:
+    """Do nothing with a score."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """One training: an arm with one seed.
+
+    arm         names the training
+    treatment   what `arms.treat` gave
+    settings    how to train; what the treatment changes is put in
+    seed        of initial parameters, order and augmentation; the same for all arms that are compared
+    checkpoint  a file to go on from where it exists, and to save to; removed at the end by whoever has kept the result
+    stepped     called with the number of steps done
+    scored      called with the steps done and the score after each evaluation, those before a checkpoint included; may end the training
+                by raising, before anything is measured on the test split
     """
 
-    model: str = "small_cnn"
-    weights: str | None = None
-    steps: int = 300
-    batch: int = 64
-    optimizer: Optimizer = "adamw"
-    lr: float | None = None
-    weight_decay: float | None = None
-    momentum: float = 0.9
-    l1: float = 0.0
-    dropout: float = 0.0
-    schedule: Schedule = "cosine"
-    warmup: float = 0.05
-    drops: tuple[float, ...] = (0.8, 0.9)
-    drop: float = 0.1
-    clip: float | None = 5.0
-    evaluations: int = 10
-    patience: int | None = None
-    freeze: int = 0
-    layer_decay: float = 1.0
-    head_steps: int = 0
-    size: int = 32
-    augment: str = "light"
-    device: str = "cpu"
-    precision: Precision = "fp32"
-    channels_last: bool = True
-    compile: bool = False
-    deterministic: bool = True
+    arm: Arm
+    treatment: Treatment
+    settings: Settings
+    seed: int
+    checkpoint: Path | None = None
+    stepped: Callable[[int], None] = ignore_step
+    scored: Callable[[int, float], None] = ignore_score
 
-    @property
-    def learning_rate(self) -> float:
-        """The rate at its height."""
-        if self.lr is not None:
-            return self.lr
-        return LEARNING_RATES[self.optimizer] if self.weights is None else FINE_TUNING_RATES[self.optimizer]
+    @staticmethod
+    def of(arm: Arm, treatment: Treatment, common: Settings, seed: int, **rest: Any) -> Trial:
+        """Resolve the settings of an arm from those that all arms share."""
+        return Trial(arm, treatment, treatment.applied_to(common), seed, **rest)
 
-    @property
-    def decay(self) -> float:
-        """The weight decay."""
-        return WEIGHT_DECAYS[self.optimizer] if self.weight_decay is None else self.weight_decay
-
-
-def check_settings(settings: Settings) -> None:
-    """Refuse settings that cannot be trained with.
-
-    Raises:
-        UsageError: which, and what to give instead.
-    """
-    if settings.optimizer not in LEARNING_RATES:
-        raise UsageError(f"--optimizer {settings.optimizer} is not known.", did_you_mean(settings.optimizer, LEARNING_RATES))
-    if settings.augment not in PRESETS:
-        raise UsageError(f"--augment {settings.augment} is not known.", did_you_mean(settings.augment, PRESETS))
-    ranges = {"steps": (1, math.inf), "batch": (2, math.inf), "evaluations": (1, math.inf), "size": (8, 4096), "freeze": (0, math.inf),
-              "head_steps": (0, math.inf), "dropout": (0, 0.99), "warmup": (0, 1), "layer_decay": (1e-3, 1), "learning_rate": (1e-12, 1e6),
-              "decay": (0, 10), "l1": (0, 10), "momentum": (0, 0.9999), "patience": (1, math.inf), "clip": (1e-9, math.inf)}  # fmt: skip
-    for name, (low, high) in ranges.items():
-        value = getattr(settings, name)
-        if value is not None and not low <= value <= high:
-            option = {"learning_rate": "lr", "decay": "weight-decay"}.get(name, name.replace("_", "-"))
-            wanted = f"a number from {low:g} on" if high == math.inf else f"a number from {low:g} to {high:g}"
-            raise UsageError(f"--{option} {value:g} is not usable.", f"Give {wanted}.")
+    def __str__(self) -> str:
+        return f"arm {self.arm.name}, seed {self.seed}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,20 +122,12 @@ class Fitted:
     curves: dict[str, tuple[float, ...]]
     best: float
     seconds: float
-    pictures: int
+    images: int
     notes: tuple[str, ...]
 
 
 class TrainingFailed(DoctorError):
-    """A training that cannot go on: a loss that is no number, or no memory for a single picture. What was finished is kept."""
-
-
-Scored = Callable[[int, float], None]
-"""What is told of each look at the validation split: the steps done, and the score."""
-
-
-def unheard(step: int, score: float) -> None:
-    """Tell nobody."""
+    """A training that cannot go on: a loss that is not a number, or no memory for a single image. What was finished is kept."""
 
 
 class Job(Protocol):
@@ -214,17 +144,7 @@ class Job(Protocol):
 
 
 def fit(
-    model: nn.Module,
-    job: Job,
-    repeats: NDArray[np.float64],
-    settings: Settings,
-    *,
-    seed: int,
-    label: str,
-    groups: Sequence[dict[str, Any]] | None = None,
-    checkpoint: Path | None = None,
-    stepped: Callable[[int], None] = lambda step: None,
-    scored: Scored = unheard,
+    model: nn.Module, job: Job, repeats: NDArray[np.float64], trial: Trial, *, groups: Sequence[dict[str, Any]] | None = None
 ) -> Fitted:
     """Train a model in place and leave it with the parameters that did best on the validation split.
 
@@ -232,18 +152,13 @@ def fit(
         model: On its device, as `place` gave it.
         job: What is minimised and what is scored.
         repeats: How often each training row is shown an epoch (n), as in `RepeatSampler`.
-        settings: How to train.
-        seed: Of the order and the augmentation.
-        label: Names the training in messages, like "arm baseline, seed 0".
+        trial: How to train, with which seed, and who is told.
         groups: Parameter groups for the optimiser, each with a "scale" of the learning rate; by default `parameter_groups`.
-        checkpoint: A file to go on from where it exists, and to save to; removed at the end by who has kept the result.
-        stepped: Called with the number of steps done.
-        scored: Called with the steps done and the score after each evaluation, those before a checkpoint included; may end the training
-            by raising.
 
     Raises:
-        TrainingFailed: a loss that is no number.
+        TrainingFailed: a loss that is not a number.
     """
+    settings, seed, checkpoint, label = trial.settings, trial.seed, trial.checkpoint, str(trial)
     device = torch.device(settings.device)
     optimizer = _optimizer(model, settings, groups)
     half = settings.precision == "fp16"
@@ -254,7 +169,7 @@ def fit(
     if checkpoint is not None:
         run.load(checkpoint, model, optimizer, scaler, seed)
         for step, score in zip(run.curves["step"], run.curves["val"], strict=True):
-            scored(int(step), score)
+            trial.scored(int(step), score)
     order.skip_to(run.step)
     saved_at, ended = time.monotonic(), False
     with _chance_kept(device), _determinism(settings):
@@ -278,11 +193,11 @@ def fit(
             if last or device.type == "cpu" or run.step % LOOKED_AT == 0:
                 _check_finite(run, label)
             run.seconds += time.perf_counter() - begun
-            stepped(run.step)
+            trial.stepped(run.step)
             if last:
                 _wait(device)
                 ended = _evaluate(model, job, run, settings)
-                scored(run.step, run.curves["val"][-1])
+                trial.scored(run.step, run.curves["val"][-1])
             if checkpoint is not None and (last or time.monotonic() - saved_at > CHECKPOINT_SECONDS):
                 run.save(checkpoint, model, optimizer, scaler, seed)
                 saved_at = time.monotonic()
@@ -420,31 +335,6 @@ def _absolute(optimizer: torch.optim.Optimizer) -> Tensor:
     return torch.stack(sums).sum()
 
 
-def find_device(name: str) -> str:
-    """Choose a device: the name itself, or the best there is for "auto".
-
-    Raises:
-        UsageError: the device is not there.
-    """
-    kind, _, number = name.partition(":")
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if name == "cpu":
-        return name
-    if kind == "cuda" and (not number or number.isdecimal()):
-        if not torch.cuda.is_available():
-            built = "" if torch.version.cuda else " This torch is built without CUDA."
-            raise UsageError(f"--device {name}: no CUDA device is at hand.{built}", "Leave --device out, or give cpu.")
-        if int(number or 0) >= torch.cuda.device_count():
-            raise UsageError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices.", "They count from cuda:0.")
-        return name
-    if name == "mps":
-        if not torch.backends.mps.is_available():
-            raise UsageError("--device mps: no Apple GPU is at hand.", "Leave --device out, or give cpu.")
-        return name
-    raise UsageError(f"--device {name} is not known.", did_you_mean(name, ("auto", "cpu", "cuda", "cuda:0", "mps")))
-
-
 def place(model: nn.Module, settings: Settings) -> nn.Module:
     """Put a model where it is trained. Several GPUs would be a matter of wrapping it here, and of the rank in `Order`."""
     model = model.to(settings.device)
@@ -565,7 +455,7 @@ def measured_cost(model: nn.Module, ask: Callable[[], object], fitted: Fitted, d
         model_bytes=sum(t.numel() * t.element_size() for t in tensors),
         latency_ms=round(statistics.median(times[3:]) * 1e3, 3),
         peak_memory_bytes=peak.bytes,
-        images_per_second=round(fitted.pictures / fitted.seconds, 1) if fitted.seconds else 0.0,
+        images_per_second=round(fitted.images / fitted.seconds, 1) if fitted.seconds else 0.0,
     )
 
 
@@ -608,7 +498,7 @@ class _Run:
             scaler.load_state_dict(state["scaler"])
         except FileNotFoundError:
             return
-        except (*_UNREADABLE, RuntimeError, pickle.UnpicklingError):
+        except (*UNREADABLE, RuntimeError, pickle.UnpicklingError):
             with contextlib.suppress(OSError):
                 path.unlink()
             raise UsageError(f"The checkpoint {path} cannot be read; it is removed.", "Run again: this training begins anew.") from None
@@ -656,109 +546,3 @@ def _make_room(run: _Run, optimizer: torch.optim.Optimizer, settings: Settings, 
         raise TrainingFailed(f"Memory does not suffice for two pictures of {label}.", "Take a smaller --size or --model.")
     run.parts *= 2
     run.notes.append(f"Out of memory at step {run.step + 1:,}: batches of {settings.batch} go on in {run.parts} parts.")
-
-
-# All arms and seeds -----------------------------------------------------------------------------------------------------
-
-
-class RunOne(Protocol):
-    """Train one arm with one seed."""
-
-    def __call__(self, arm: str, seed: int, *, checkpoint: Path | None, stepped: Callable[[int], None]) -> Trained:
-        """Train; `checkpoint` is where to go on from and to save to, `stepped` is called with the steps done."""
-
-
-def train_arms(
-    arms: Sequence[str],
-    seeds: Sequence[int],
-    run_one: RunOne,
-    *,
-    steps: int,
-    folders: Mapping[str, Path] | None = None,
-    what: str = "arms",
-    progress: Progress = silent,
-) -> dict[str, list[Trained]]:
-    """Train every arm with every seed, seed by seed; what an earlier call finished is loaded, and what it began goes on.
-
-    Args:
-        arms: Names, the baseline first.
-        seeds: One training of each arm a seed.
-        run_one: Trains one; the same whatever the task.
-        steps: Of one training, for the progress.
-        folders: Where each arm's finished trainings and checkpoints are kept; None keeps nothing.
-        what: What the arms are called.
-        progress: Called with steps done and steps of all trainings; the time left follows from these.
-
-    Returns:
-        The trainings of each arm, in the order of `seeds`.
-    """
-    what, total, done = f"Training {len(arms):,} {what} × {len(seeds):,} seeds", steps * len(arms) * len(seeds), 0
-    trained: dict[str, list[Trained]] = {arm: [] for arm in arms}
-    for seed in seeds:
-        for arm in arms:
-            folder = None if folders is None else folders[arm]
-            kept = None if folder is None else folder / f"seed-{seed}.npz"
-            result = None if kept is None else load_trained(kept)
-            if result is None:
-                checkpoint = None if folder is None else folder / f"seed-{seed}.pt"
-                if folder is not None:
-                    folder.mkdir(parents=True, exist_ok=True)
-                result = run_one(arm, seed, checkpoint=checkpoint, stepped=lambda step, before=done: progress(what, before + step, total))  # type: ignore[misc]
-                if kept is not None and checkpoint is not None:
-                    save_trained(result, kept)
-                    checkpoint.unlink(missing_ok=True)
-            done += steps
-            progress(what, done, total)
-            trained[arm].append(result)
-    return trained
-
-
-class Kept(Outcome, Protocol):
-    """An outcome that can be written as arrays and read back."""
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Give all there is to it, without Python objects."""
-
-
-OUTCOMES: dict[str, Callable[..., Outcome]] = {"Predictions": Predictions, "Detections": Detections}
-"""What finished trainings are read back as: the outcome's class name, and what makes one of its arrays."""
-
-
-def save_trained(trained: Trained, path: Path) -> None:
-    """Keep a finished training; a full disk costs the copy, not the training."""
-    arrays: dict[str, NDArray[Any]] = {
-        "kind": np.array(type(trained.outcome).__name__),
-        "notes": np.array(trained.notes, dtype=np.str_),
-        "cost": np.array(dataclasses.astuple(trained.cost), np.float64),
-    }
-    arrays |= {f"curve {name}": np.array(values, np.float64) for name, values in trained.curves.items()}
-    for part in ("outcome", "val_predictions", "test_predictions"):
-        value = getattr(trained, part)
-        if value is not None and (part == "outcome" or value is not trained.outcome):
-            arrays |= {f"{part} {name}": array for name, array in value.arrays().items()}
-    arrays["test is outcome"] = np.array(trained.test_predictions is trained.outcome)
-    with contextlib.suppress(OSError), new_file(path) as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-
-
-def load_trained(path: Path) -> Trained | None:
-    """Read a finished training back; None where there is none that can be read."""
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = dict(file.items())
-        parts = {
-            part: {key.partition(" ")[2]: value for key, value in arrays.items() if key.startswith(f"{part} ")}
-            for part in ("outcome", "val_predictions", "test_predictions", "curve")
-        }
-        outcome = OUTCOMES[str(arrays["kind"])](**parts["outcome"])
-        val = Predictions(**parts["val_predictions"]) if parts["val_predictions"] else None
-        test = Predictions(**parts["test_predictions"]) if parts["test_predictions"] else None
-        if arrays["test is outcome"]:
-            assert isinstance(outcome, Predictions)
-            test = outcome
-        seconds, parameters, model_bytes, latency, memory, speed = arrays["cost"].tolist()
-        cost = Cost(seconds, int(parameters), int(model_bytes), latency, int(memory), speed)
-        curves = {name: tuple(values.astype(int if name == "step" else float).tolist()) for name, values in parts["curve"].items()}
-        return Trained(outcome, curves, cost, tuple(arrays["notes"].tolist()), val, test)
-    except _UNREADABLE:
-        return None

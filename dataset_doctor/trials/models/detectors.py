@@ -23,8 +23,8 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from dataset_doctor.errors import UsageError, did_you_mean
 from dataset_doctor.losses import focal_loss
-from dataset_doctor.trials.models import convolution, named_state, read_state
-from dataset_doctor.trials.training import Settings
+from dataset_doctor.trials.models.classifiers import convolution, named_state, read_state
+from dataset_doctor.trials.settings import Settings
 
 Target = dict[str, Tensor]
 """What is to be found in a picture: "boxes" float (m, 4) as xyxy in pixels, "labels" int64 (m) from 1 on."""
@@ -285,11 +285,6 @@ def check_loss(name: str, loss: str | None) -> None:
     if loss == "focal_loss":
         raise UsageError(f"--arms {what}: {name} picks the hardest of the background instead.", _OTHER_LOSS)
     raise UsageError(f"--arms {what} is a loss for whole pictures, and cannot train a detector.", _OTHER_LOSS)
-
-
-def default_detector(device: str) -> str:
-    """Choose a detector that brings an answer in minutes on the device."""
-    return "fasterrcnn_mobilenet_v3_large_fpn" if device.startswith("cuda") else "tiny_fcos"
 
 
 def build(settings: Settings, num_classes: int, *, seed: int, weigh: Weigh = Weigh()) -> tuple[nn.Module, list[str]]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,82 +14,45 @@ from torch import Tensor, nn
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
 from dataset_doctor.losses import Loss, make_loss, weighted_cross_entropy
-from dataset_doctor.trials import models
 from dataset_doctor.trials.arms import Arm, Treatment, background_repeats
 from dataset_doctor.trials.augmentation import PRESETS, Augmentation, augment
+from dataset_doctor.trials.images import Data, Pictures
+from dataset_doctor.trials.loop import Trained, Trial, autocast, fit, held_on, measured_cost, parameter_groups, peak_memory, place
 from dataset_doctor.trials.metrics import Predictions
-from dataset_doctor.trials.pictures import Data, Pictures
-from dataset_doctor.trials.training import (
-    Scored,
-    Settings,
-    Trained,
-    autocast,
-    fit,
-    held_on,
-    measured_cost,
-    parameter_groups,
-    peak_memory,
-    place,
-    unheard,
-)
+from dataset_doctor.trials.models import classifiers
+from dataset_doctor.trials.settings import Settings
 
 _WORST = 8
 
 
-def applied(settings: Settings, treatment: Treatment) -> Settings:
-    """Give the settings of an arm: the common ones, but for what the treatment changes."""
-    own = {"size": treatment.size, "model": treatment.model, "augment": treatment.augment}
-    changed = {name: value for name, value in own.items() if value is not None} | dict(treatment.tuned)
-    return dataclasses.replace(settings, **changed)
-
-
-def run(
-    arm: Arm,
-    seed: int,
-    data: Data,
-    settings: Settings,
-    *,
-    treatment: Treatment,
-    checkpoint: Path | None = None,
-    stepped: Callable[[int], None] = lambda step: None,
-    scored: Scored = unheard,
-) -> Trained:
+def run(trial: Trial, data: Data) -> Trained:
     """Train one arm with one seed, and measure it on the test split.
 
     Args:
-        arm: Names the training.
-        seed: Of initial parameters, order and augmentation; the same for all arms that are compared.
-        data: The pictures, of the size that the arm wants.
-        settings: What all arms share; what `treatment` changes is put in here.
-        treatment: What `arms.treat` gave.
-        checkpoint: A file to go on from and to save to.
-        stepped: Called with the steps done.
-        scored: As in `fit`; what it raises ends the training before anything is measured on the test split.
+        trial: What to train; its settings ask for images of the size of `data`.
+        data: The images.
 
     Raises:
         UsageError: nothing to show, a model or weights that do not fit.
-        TrainingFailed: a loss that is no number, or no memory.
+        TrainingFailed: a loss that is not a number, or no memory.
     """
-    settings = dataclasses.replace(applied(settings, treatment), size=data.size)
+    settings, treatment = trial.settings, trial.treatment
     device = torch.device(settings.device)
-    k = len(data.class_names)
-    repeats = picture_repeats(data, treatment)
+    repeats = image_repeats(data, treatment)
     if not repeats.any():
-        raise UsageError(f"{arm.name} shows no training picture.", "Leave it out, or change what it drops.")
-    cosine = treatment.loss == "ldam_loss"
-    model, notes = models.build(settings, k, seed=seed, cosine=cosine)
+        raise UsageError(f"{trial.arm.name} shows no training image.", "Leave it out, or change what it drops.")
+    model, notes = classifiers.build(settings, len(data.class_names), seed=trial.seed, cosine=treatment.loss == "ldam_loss")
     job = _Job(data, settings, _loss(data, treatment, device))
-    groups = parameter_groups(model, models.stages(model), settings)
+    groups = parameter_groups(model, classifiers.stages(model), settings)
     model = place(model, settings)
     with peak_memory(device) as peak:
-        fitted = fit(model, job, repeats, settings, seed=seed, label=f"arm {arm.name}, seed {seed}", groups=groups, checkpoint=checkpoint,
-                     stepped=stepped, scored=scored)  # fmt: skip
+        fitted = fit(model, job, repeats, trial, groups=groups)
     test, one = job.predict(model, data.test), job.one()
     cost = measured_cost(model, lambda: model(one), fitted, device, peak)
     return Trained(test, fitted.curves, cost, (*notes, *fitted.notes), job.predict(model, data.val), test)
 
 
-def picture_repeats(data: Data, treatment: Treatment) -> NDArray[np.float64]:
+def image_repeats(data: Data, treatment: Treatment) -> NDArray[np.float64]:
     """Give how often each training picture is shown an epoch (n): that of its image, and of the background beside."""
     repeats = np.ones(len(data.train))
     if treatment.repeats is not None:
@@ -178,10 +140,36 @@ def _logits(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     return output if isinstance(output, Tensor) else output[0]
 
 
+def adjusted(baseline: Trained, arm: Arm, counts: NDArray[np.int64]) -> Trained:
+    """Adjust what a trained model says for how frequent classes were in training, and train nothing.
+
+    The probability of each class is divided by its share of the training pictures to the power of tau, and all are scaled to sum to 1:
+    the largest is then the class of the largest logit minus tau × log of the share. Source: Menon et al. 2021, Long-tail Learning via
+    Logit Adjustment (section 4.1).
+
+    Args:
+        baseline: A training of the baseline.
+        arm: Its value is tau.
+        counts: Training pictures of each class (K); a class without any counts as the scarcest that has some.
+    """
+    shares = np.maximum(counts, counts[counts > 0].min()) / counts.sum()
+    divisor = shares ** float(arm.value)
+
+    def divided(predictions: Predictions | None) -> Predictions | None:
+        if predictions is None:
+            return None
+        raised = predictions.probabilities / divisor
+        return dataclasses.replace(predictions, probabilities=(raised / raised.sum(axis=1, keepdims=True)).astype(np.float32))
+
+    test = divided(baseline.test_predictions)
+    assert test is not None
+    return dataclasses.replace(baseline, outcome=test, val_predictions=divided(baseline.val_predictions), test_predictions=test)
+
+
 # For the report ---------------------------------------------------------------------------------------------------------
 
 
-def extras(dataset: Dataset, data: Data, trained: Mapping[str, Sequence[Trained]]) -> dict[str, Any]:
+def details(dataset: Dataset, data: Data, trained: Mapping[str, Sequence[Trained]]) -> dict[str, Any]:
     """Tell what each arm confused, and where it was most surely wrong.
 
     Returns:

@@ -7,10 +7,9 @@ image's edge goes on. What is found is measured in pixels of the image as it is 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,25 +22,14 @@ from dataset_doctor.errors import UsageError
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import plural
 from dataset_doctor.pixels import Pixels
-from dataset_doctor.trials import detectors, models, pictures
-from dataset_doctor.trials.arms import Arm, Treatment
+from dataset_doctor.trials import images
+from dataset_doctor.trials.arms import Treatment
 from dataset_doctor.trials.augmentation import PRESETS, augment_with_boxes
-from dataset_doctor.trials.classify import applied
+from dataset_doctor.trials.images import Cuts, Pictures
+from dataset_doctor.trials.loop import Trained, Trial, autocast, fit, held_on, measured_cost, parameter_groups, peak_memory, place
 from dataset_doctor.trials.metrics import Detections
-from dataset_doctor.trials.pictures import Cuts, Pictures
-from dataset_doctor.trials.training import (
-    Scored,
-    Settings,
-    Trained,
-    autocast,
-    fit,
-    held_on,
-    measured_cost,
-    parameter_groups,
-    peak_memory,
-    place,
-    unheard,
-)
+from dataset_doctor.trials.models import classifiers, detectors
+from dataset_doctor.trials.settings import Settings
 
 _WORST = 8
 _NO_LABEL = -1
@@ -121,7 +109,7 @@ def load(dataset: Dataset, size: int, *, pixels: Pixels | None = None, progress:
     Args:
         dataset: What `read` gave.
         size: Side of the pictures.
-        pixels: What a scan told; as in `pictures.load`.
+        pixels: What a scan told; as in `images.load`.
         progress: Called with files decoded and files in all.
     """
     notes = []
@@ -134,7 +122,7 @@ def load(dataset: Dataset, size: int, *, pixels: Pixels | None = None, progress:
     longer = dataset.sizes[rows].max(axis=1)
     window = np.stack([np.zeros(len(rows)), np.zeros(len(rows)), longer, longer], axis=1)
     cuts = Cuts(rows.astype(np.int64), np.zeros(len(rows), np.int64), window, dataset.class_names, False, tuple(notes))
-    data = pictures.load(dataset, cuts, size, pixels=pixels, progress=progress)
+    data = images.load(dataset, cuts, size, pixels=pixels, progress=progress)
     parts = {name: _scenes(dataset, getattr(data, name), dataset.splits.index(name)) for name in ("train", "val", "test")}
     notes = list(data.notes)
     if n := sum(int((scenes.label == _NO_LABEL).sum()) for scenes in parts.values()):
@@ -177,13 +165,16 @@ def _sound(scenes: Scenes) -> Scenes:
 # One training -----------------------------------------------------------------------------------------------------------
 
 
-def check(arm: Arm, settings: Settings, treatment: Treatment) -> None:
+def check(settings: Settings, treatment: Treatment) -> None:
     """Refuse what a detector cannot be trained with, before anything is trained.
+
+    Args:
+        settings: Of the arm, with what the treatment changes put in.
+        treatment: What `arms.treat` gave.
 
     Raises:
         UsageError: which, and what to do instead.
     """
-    settings = applied(settings, treatment)
     detectors.check_detector(settings.model)
     detectors.check_loss(settings.model, treatment.loss)
     if settings.dropout:
@@ -192,46 +183,29 @@ def check(arm: Arm, settings: Settings, treatment: Treatment) -> None:
         raise UsageError("--compile does not go with detectors, whose shapes change from step to step.", "Leave it out.")
 
 
-def run(
-    arm: Arm,
-    seed: int,
-    views: Views,
-    settings: Settings,
-    *,
-    treatment: Treatment,
-    checkpoint: Path | None = None,
-    stepped: Callable[[int], None] = lambda step: None,
-    scored: Scored = unheard,
-) -> Trained:
+def run(trial: Trial, views: Views) -> Trained:
     """Train one arm with one seed, and measure it on the test split.
 
     Args:
-        arm: Names the training.
-        seed: Of initial parameters, order and augmentation; the same for all arms that are compared.
-        views: The scenes, of the size that the arm wants.
-        settings: What all arms share; what `treatment` changes is put in here.
-        treatment: What `arms.treat` gave.
-        checkpoint: A file to go on from and to save to.
-        stepped: Called with the steps done.
-        scored: As in `fit`; what it raises ends the training before anything is measured on the test split.
+        trial: What to train; its settings ask for images of the size of `views`.
+        views: The scenes.
 
     Raises:
         UsageError: nothing to show, a detector, loss or weights that do not fit.
-        TrainingFailed: a loss that is no number, or no memory.
+        TrainingFailed: a loss that is not a number, or no memory.
     """
-    check(arm, settings, treatment)
-    settings = dataclasses.replace(applied(settings, treatment), size=views.size)
+    settings, treatment = trial.settings, trial.treatment
+    check(settings, treatment)
     device = torch.device(settings.device)
     repeats = np.ones(len(views.train)) if treatment.repeats is None else treatment.repeats[views.train.pictures.image]
     if not repeats.any():
-        raise UsageError(f"{arm.name} shows no training picture.", "Leave it out, or change what it drops.")
-    model, notes = detectors.build(settings, len(views.class_names), seed=seed, weigh=_weigh(treatment, device))
+        raise UsageError(f"{trial.arm.name} shows no training image.", "Leave it out, or change what it drops.")
+    model, notes = detectors.build(settings, len(views.class_names), seed=trial.seed, weigh=_weigh(treatment, device))
     job = _Job(views, settings)
-    groups = parameter_groups(model, models.stages(model), settings)
+    groups = parameter_groups(model, classifiers.stages(model), settings)
     model = place(model, settings)
     with peak_memory(device) as peak:
-        fitted = fit(model, job, repeats, settings, seed=seed, label=f"arm {arm.name}, seed {seed}", groups=groups, checkpoint=checkpoint,
-                     stepped=stepped, scored=scored)  # fmt: skip
+        fitted = fit(model, job, repeats, trial, groups=groups)
     found = job.detect(model, views.test)
     one = job.floats(views.val.pictures.pixels, torch.zeros(1, dtype=torch.int64))
     cost = measured_cost(model, lambda: model(list(one)), fitted, device, peak)
@@ -334,7 +308,7 @@ def _detections(class_names: tuple[str, ...], scenes: Scenes, given: Sequence[Ma
 # For the report ---------------------------------------------------------------------------------------------------------
 
 
-def extras(dataset: Dataset, views: Views, trained: Mapping[str, Sequence[Trained]]) -> dict[str, Any]:
+def details(dataset: Dataset, views: Views, trained: Mapping[str, Sequence[Trained]]) -> dict[str, Any]:
     """Tell what each arm's first training found wrongly and missed, and how precision falls with recall.
 
     Returns:

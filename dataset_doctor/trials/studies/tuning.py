@@ -27,7 +27,8 @@ import numpy as np
 from dataset_doctor.errors import UsageError, did_you_mean, needs
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import plural
-from dataset_doctor.trials.training import Scored, Settings, TrainingFailed, seed_of
+from dataset_doctor.trials.loop import TrainingFailed, ignore_step, seed_of
+from dataset_doctor.trials.settings import Settings
 
 if TYPE_CHECKING:
     import optuna
@@ -104,7 +105,9 @@ class Search:
 class Attempt(Protocol):
     """Train an arm with settings that are tried."""
 
-    def __call__(self, params: Mapping[str, Any], *, checkpoint: Path | None, stepped: Callable[[int], None], scored: Scored) -> Any:
+    def __call__(
+        self, params: Mapping[str, Any], *, checkpoint: Path | None, stepped: Callable[[int], None], scored: Callable[[int, float], None]
+    ) -> Any:
         """Train with a seed that is the same for all trials, and without patience; what `scored` raises goes through."""
 
 
@@ -239,7 +242,7 @@ def search(
     trials: int,
     steps: int,
     seed: int = 0,
-    stepped: Callable[[int], None] = lambda step: None,
+    stepped: Callable[[int], None] = ignore_step,
 ) -> Search:
     """Try settings for one arm, and find the best.
 

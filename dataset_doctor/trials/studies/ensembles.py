@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from dataset_doctor.errors import UsageError, did_you_mean
 from dataset_doctor.findings import plural
 from dataset_doctor.trials.judging import RESAMPLES, Scores, compare, measure
+from dataset_doctor.trials.loop import Trained
 from dataset_doctor.trials.metrics import Predictions
-from dataset_doctor.trials.training import Trained
-from dataset_doctor.verdict import Interval, Word
+from dataset_doctor.verdict import Interval, Task, Word
 
 Kind = Literal["vote", "mean", "stack"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -65,14 +65,14 @@ class Ensemble:
     against_best: dict[str, Any] | None
 
 
-def parse_kinds(text: str) -> tuple[Kind, ...]:
+def parse_kinds(text: str, task: Task = "classify") -> tuple[Kind, ...]:
     """Read kinds of ensembles, as `--ensemble` takes them.
 
     >>> parse_kinds("mean, vote"), parse_kinds("all")
     (('mean', 'vote'), ('vote', 'mean', 'stack'))
 
     Raises:
-        UsageError: what is not known, or nothing.
+        UsageError: what is not known, or nothing; or the task is detection.
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not words:
@@ -83,6 +83,8 @@ def parse_kinds(text: str) -> tuple[Kind, ...]:
         if not found:
             raise UsageError(f"--ensemble {word} is not known.", did_you_mean(word, (*KINDS, "all")))
         kinds += [kind for kind in found if kind not in kinds]
+    if task == "detect":
+        raise UsageError("--ensemble is for classification: boxes of several detectors are not put together.", "Leave it out.")
     return tuple(kinds)
 
 
