@@ -14,6 +14,7 @@ Word = Literal["helped", "hurt", "no evidence"]
 ClassWord = Literal["helped", "hurt", "no evidence", "cannot verify"]
 Task = Literal["classify", "detect"]
 GroupName = Literal["frequent", "common", "rare"]
+SearchState = Literal["complete", "pruned", "diverged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,181 @@ class ArmVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Advice:
+    """A recommendation of the audit that an arm tests."""
+
+    action: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """Where a model was surely wrong, or what it missed.
+
+    box          xyxy in pixels of the image as it is labelled; None for a whole image
+    class_name   what is there; of a false positive, what was found
+    predicted, probability  of a classifier
+    score        of a false positive
+    """
+
+    image: str
+    box: tuple[float, ...] | None
+    class_name: str
+    predicted: str | None = None
+    probability: float | None = None
+    score: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as plain data, without what does not apply."""
+        known = {name: value for name in ("predicted", "probability", "score") if (value := getattr(self, name)) is not None}
+        return {"image": self.image, "box": plain(self.box), "class": self.class_name, **known}
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What the first trainings of each arm, by its name, got wrong.
+
+    confusion     of classifiers: images by true class (rows) and predicted class, over all seeds (K, K)
+    wrong         of classifiers: the test images on which a wrong class was most probable, mean over the seeds
+    found, missed  of detectors: the surest detections that match nothing, and the largest objects that nothing of a score of one half or
+                  more matches; both at an overlap of one half
+    precision_recall  of detectors: for each class the precision at 101 recalls from 0 to 1, at an overlap of one half; None without objects
+    """
+
+    class_names: tuple[str, ...] = ()
+    confusion: Mapping[str, list[list[int]]] = field(default_factory=dict)
+    wrong: Mapping[str, tuple[Mistake, ...]] = field(default_factory=dict)
+    found: Mapping[str, tuple[Mistake, ...]] = field(default_factory=dict)
+    missed: Mapping[str, tuple[Mistake, ...]] = field(default_factory=dict)
+    precision_recall: Mapping[str, list[list[float] | None]] = field(default_factory=dict)
+
+    def to_dict(self, task: Task) -> dict[str, Any]:
+        """Give them as plain data."""
+        told = {"class_names": list(self.class_names)}
+
+        def listed(mistakes: tuple[Mistake, ...]) -> list[dict[str, Any]]:
+            return [one.to_dict() for one in mistakes]
+
+        if task == "classify":
+            return told | {"confusion": dict(self.confusion), "worst_errors": {arm: listed(mine) for arm, mine in self.wrong.items()}}
+        both = {arm: {"found": listed(self.found[arm]), "missed": listed(self.missed[arm])} for arm in self.found}
+        return told | {"worst_errors": both, "precision_recall": dict(self.precision_recall)}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """Which of several models is enough: the smallest that is not shown to be worse than the best."""
+
+    best: str
+    within_noise: tuple[str, ...]
+    recommended: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchTrial:
+    """One attempt of a search; `score` on the validation split is None where it was ended early or its loss was not a number."""
+
+    number: int
+    score: float | None
+    state: SearchState
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What was tried for an arm, and the best of it."""
+
+    name: str
+    best: dict[str, Any]
+    score: float
+    trials: tuple[SearchTrial, ...]
+
+    @property
+    def is_default(self) -> bool:
+        """Whether nothing was better than the defaults."""
+        return self.best == self.trials[0].params
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """The searches of all arms: how, and how many trials of each."""
+
+    method: str
+    trials: int
+    arms: tuple[Search, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """The arm that did best on the validation split, and what an ensemble brings against single models of it."""
+
+    arm: str
+    difference: Interval | None
+    verdict: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """What models say together.
+
+    kind         "vote", "mean" or "stack"
+    metrics      on the test split; `val_balanced_accuracy` is on the validation split, for a stack on images it was not fitted to
+    difference, verdict  against single models of the baseline
+    against_best  None where the baseline is the best arm
+    """
+
+    name: str
+    kind: str
+    members: tuple[str, ...]
+    metrics: dict[str, float]
+    difference: Interval | None
+    verdict: Word
+    against_best: Rival | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A size of the training split: its share, its images, and the score of each seed."""
+
+    share: float
+    images: int
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The curve: the error, 1 − score, is about a × images^-b + c."""
+
+    a: float
+    b: float
+    c: float
+
+    def error(self, images: float) -> float:
+        """Give the error at a number of images."""
+        return float(self.a * images**-self.b + self.c)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The score to be expected with so many images, and the interval that holds it at the stated confidence."""
+
+    images: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What was measured, the curve through it, and what more data would bring; the last two are None where that cannot be said."""
+
+    points: tuple[Point, ...]
+    fit: Fit | None
+    forecast: Forecast | None
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The answer to one question: whether a treatment helped.
 
@@ -98,7 +274,10 @@ class Verdict:
     confidence             of every interval, 0 to 1
     detectable_difference  the smallest true difference that this comparison would have found four times of five; None with one seed
     steps                  optimiser steps of every arm and seed
-    extras                 what goes into the document besides: ensembles, a learning curve, confusion matrices
+    settings               how every arm was trained, but for what it changes; by name
+    recommendations        those that the arms test, by id
+    details                what the models got wrong
+    model_choice, tuning, ensembles, learning_curve  None where not asked for
     """
 
     task: Task
@@ -109,7 +288,13 @@ class Verdict:
     steps: int
     environment: Mapping[str, Any]
     notes: tuple[str, ...] = ()
-    extras: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    recommendations: Mapping[str, Advice] = field(default_factory=dict)
+    details: Details = Details()
+    model_choice: ModelChoice | None = None
+    tuning: Tuning | None = None
+    ensembles: tuple[Ensemble, ...] | None = None
+    learning_curve: Curve | None = None
 
     def arm(self, name: str) -> ArmVerdict:
         """Give an arm by its name."""
@@ -134,8 +319,14 @@ class Verdict:
             "steps": self.steps,
             "environment": dict(self.environment),
             "notes": list(self.notes),
-            **{name: plain(value) for name, value in self.extras.items()},
+            "settings": plain(self.settings),
+            "recommendations": plain(self.recommendations),
+            **self.details.to_dict(self.task),
+            **{name: plain(value) for name in _ON_REQUEST if (value := getattr(self, name)) is not None},
         }
+
+
+_ON_REQUEST = ("model_choice", "tuning", "ensembles", "learning_curve")
 
 
 def _known(value: Any) -> Any:

@@ -139,22 +139,15 @@ def told_apart(verdict: Verdict) -> list[tuple[ArmVerdict, ClassVerdict]]:
 # What was looked at besides -----------------------------------------------------------------------------------------
 
 
-def interval_of(record: Mapping[str, Any] | None) -> Interval | None:
-    """Read an interval out of plain data."""
-    return None if not record else Interval(record["mean"], record.get("low"), record.get("high"))
-
-
 def model_choice(verdict: Verdict) -> str:
     """Say which model is enough; nothing where models were not compared."""
-    found = verdict.extras.get("model_choice")
-    if not found:
+    found = verdict.model_choice
+    if found is None:
         return ""
-    if found["recommended"] != found["best"]:
-        return f"{found['recommended']}: the smallest that was not shown to be worse than the best, {found['best']}."
-    others = len(found["within_noise"]) - 1
-    return f"{found['best']}: the best" + (
-        f", and the smallest of {others + 1} not shown to be worse." if others else "; all others are worse."
-    )
+    if found.recommended != found.best:
+        return f"{found.recommended}: the smallest that was not shown to be worse than the best, {found.best}."
+    n = len(found.within_noise)
+    return f"{found.best}: the best" + (f", and the smallest of {n} not shown to be worse." if n > 1 else "; all others are worse.")
 
 
 def best_ensemble(verdict: Verdict) -> str:
@@ -162,43 +155,38 @@ def best_ensemble(verdict: Verdict) -> str:
 
     The best is that of the highest score on the validation split where that is known, so that it is not chosen by what it is judged on.
     """
-    found = verdict.extras.get("ensembles")
-    if not found:
+    if not verdict.ensembles:
         return ""
     by = f"val_{verdict.metric}" if is_validated(verdict) else verdict.metric
-    best = max(found, key=lambda one: one["metrics"].get(by, float("-inf")))
-    difference = interval_of(best.get("difference"))
-    score = percent(best["metrics"].get(verdict.metric))
-    return f"{best['name']}: {', '.join(filter(None, [score, best.get('verdict') or '', points(difference) if difference else '']))}"
+    best = max(verdict.ensembles, key=lambda one: one.metrics.get(by, float("-inf")))
+    score = percent(best.metrics.get(verdict.metric))
+    return f"{best.name}: {', '.join(filter(None, [score, best.verdict, points(best.difference) if best.difference else '']))}"
 
 
 def is_validated(verdict: Verdict) -> bool:
     """Tell whether ensembles have a score on the validation split."""
-    return all(f"val_{verdict.metric}" in one["metrics"] for one in verdict.extras.get("ensembles") or ())
+    return all(f"val_{verdict.metric}" in one.metrics for one in verdict.ensembles or ())
 
 
 def more_data(verdict: Verdict) -> str:
     """Say what more training images would bring, or why that cannot be said; nothing where it was not looked at."""
-    curve = verdict.extras.get("learning_curve")
-    if not curve:
+    curve = verdict.learning_curve
+    if curve is None:
         return ""
-    forecast, last = curve.get("forecast"), (curve.get("points") or [None])[-1]
-    if not forecast or not last or not last["scores"]:
-        return str(curve.get("said") or "Too little is known to say what more data would bring.")
-    now = sum(last["scores"]) / len(last["scores"])
-    times = forecast["images"] / last["images"]
+    forecast, last = curve.forecast, curve.points[-1] if curve.points else None
+    if forecast is None or last is None or not last.scores:
+        return curve.said or "Too little is known to say what more data would bring."
+    now = sum(last.scores) / len(last.scores)
+    times = forecast.images / last.images
     data = "Twice the data" if abs(times - 2) < 0.05 else f"{times:.2g} times the data"
-    gain = Interval(forecast["mean"] - now, *(None if forecast[end] is None else forecast[end] - now for end in ("low", "high")))
-    return f"{data} ({forecast['images']:,} images) would bring about {points(gain)}."
+    gain = Interval(forecast.mean - now, forecast.low - now, forecast.high - now)
+    return f"{data} ({forecast.images:,} images) would bring about {points(gain)}."
 
 
 def best_parameters(verdict: Verdict) -> list[str]:
     """Name the best hyperparameters of each arm that was tuned."""
-    return [
-        f"{arm['name']}: {', '.join(f'{key} {value(one)}' for key, one in arm['best'].items())}"
-        for arm in (verdict.extras.get("tuning") or {}).get("arms", ())
-        if arm.get("best")
-    ]
+    arms = () if verdict.tuning is None else verdict.tuning.arms
+    return [f"{arm.name}: {', '.join(f'{key} {value(one)}' for key, one in arm.best.items())}" for arm in arms if arm.best]
 
 
 def value(of: Any) -> str:
@@ -232,7 +220,7 @@ def bytes_said(n: int) -> str:
 def cautions(verdict: Verdict) -> list[str]:
     """Say what the verdict cannot say: how far it reaches, and what it was not made for."""
     n = len(treated(verdict))
-    model = (verdict.extras.get("settings") or {}).get("model")
+    model = verdict.settings.get("model")
     by = f"{model} trained for {verdict.steps:,} steps" if model else f"models trained for {verdict.steps:,} steps"
     said = [
         f"It holds for {by}, on this test split. A larger model, a longer training or pictures from elsewhere may answer otherwise.",

@@ -28,9 +28,9 @@ import numpy as np
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError, needs
 from dataset_doctor.files.progress import Progress, silent
-from dataset_doctor.findings import Recommendation, Report, listed, plain, plural
+from dataset_doctor.findings import Recommendation, Report, listed, plural
 from dataset_doctor.pixels import Pixels
-from dataset_doctor.verdict import ArmVerdict, Cost, Task, Verdict
+from dataset_doctor.verdict import Advice, ArmVerdict, Cost, Curve, ModelChoice, Point, Search, Task, Tuning, Verdict
 
 if TYPE_CHECKING:
     from dataset_doctor.trials.arms import Arm, Treatment
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from dataset_doctor.trials.judging import Judged
     from dataset_doctor.trials.loop import Trained, Trial
     from dataset_doctor.trials.settings import Settings
-    from dataset_doctor.trials.studies.learning_curve import Curve
-    from dataset_doctor.trials.studies.tuning import Method, Search
+    from dataset_doctor.trials.studies.tuning import Method
 
 __all__ = ["verify"]
 
@@ -127,27 +126,18 @@ def verify(
     outcomes = {name: [run.outcome for run in runs] for name, runs in trained.items()}
     judged = judge(outcomes, comparison.seeds, prepared.class_names, prepared.train_images)
     told = _told(comparison, judged, trained, report.recommendations)
-    extras = {
-        "settings": dataclasses.asdict(settings),
-        "recommendations": _advice(told, report.recommendations),
-        **prepared.details(trained),
-    }
     notes = [*task_note, *prepared.notes, *judged.notes, *_learnt_little(task, told[0])]
-    if any(arm.kind == "model" for arm in compared):
-        extras["model_choice"] = _model_choice(comparison, outcomes, told)
     if searched is not None:
-        extras["tuning"] = {"method": method, "trials": len(searched[0].trials), "arms": plain(searched)}
         notes.append(
             f"Every arm was tuned alike: {plural(len(searched[0].trials), 'trial')} of {settings.steps:,} steps ({method}), judged on the"
             " validation split. Each was then trained with the best settings of its own."
         )
+    made = None
     if kinds:
         alike = [arm.name for arm in compared if arm.name not in comparison.trained_arms]
         made, more = ensembles.ensembles(trained, comparison.seeds, kinds, alike=alike)
-        extras["ensembles"] = plain(made)
         notes += more
-    if learning_curve:
-        extras["learning_curve"] = plain(_learning_curve(comparison, dataset.n_images, trained["baseline"]))
+    curve = _learning_curve(comparison, dataset.n_images, trained["baseline"]) if learning_curve else None
     return Verdict(
         task=task,
         metric=next(iter(told[0].metrics)),
@@ -157,7 +147,13 @@ def verify(
         steps=settings.steps,
         environment=_environment(settings, dataset, started, time.perf_counter() - begun, comparison.folders),
         notes=tuple(notes),
-        extras=extras,
+        settings=dataclasses.asdict(settings),
+        recommendations=_advice(told, report.recommendations),
+        details=prepared.details(trained),
+        model_choice=_model_choice(comparison, outcomes, told) if any(arm.kind == "model" for arm in compared) else None,
+        tuning=None if searched is None or method is None else Tuning(method, len(searched[0].trials), searched),
+        ensembles=made,
+        learning_curve=curve,
     )
 
 
@@ -331,7 +327,7 @@ def _with_best(comparison: _Comparison, searched: Sequence[Search]) -> _Comparis
 def _learning_curve(comparison: _Comparison, n_images: int, at_full_size: Sequence[Trained]) -> Curve:
     """Train the baseline on parts of the training split, and continue the curve of its scores."""
     from dataset_doctor.trials.store import train_all
-    from dataset_doctor.trials.studies.learning_curve import LEAST_SIZES, SHARES, Point, fit_curve, nested
+    from dataset_doctor.trials.studies.learning_curve import LEAST_SIZES, SHARES, fit_curve, nested
 
     experiment = comparison.experiment
     parts = {seed: dict(zip(SHARES, nested(*experiment.shown, SHARES, seed=seed), strict=True)) for seed in comparison.seeds}
@@ -375,10 +371,10 @@ def _told(
     )
 
 
-def _advice(told: Sequence[ArmVerdict], recommendations: Sequence[Recommendation]) -> dict[str, dict[str, str]]:
+def _advice(told: Sequence[ArmVerdict], recommendations: Sequence[Recommendation]) -> dict[str, Advice]:
     """Give the recommendations that an arm tests."""
     tested = {name for arm in told for name in arm.addresses}
-    return {one.id: {"action": one.action, "why": one.why} for one in recommendations if one.id in tested}
+    return {one.id: Advice(one.action, one.why) for one in recommendations if one.id in tested}
 
 
 def _mean_cost(costs: Sequence[Cost]) -> Cost:
@@ -413,7 +409,7 @@ def _notes(treatment: Treatment, seeds: Sequence[int], runs: Sequence[Trained]) 
     return (*treatment.notes, *happened)
 
 
-def _model_choice(comparison: _Comparison, outcomes: Mapping[str, Any], told: Sequence[ArmVerdict]) -> dict[str, Any]:
+def _model_choice(comparison: _Comparison, outcomes: Mapping[str, Any], told: Sequence[ArmVerdict]) -> ModelChoice:
     """Recommend the smallest model that is not shown to be worse than the best."""
     from dataset_doctor.trials.judging import judge
 
@@ -425,7 +421,7 @@ def _model_choice(comparison: _Comparison, outcomes: Mapping[str, Any], told: Se
                     comparison.experiment.class_names, comparison.experiment.train_images, baseline=best)  # fmt: skip
     within = [arm.name for arm in against.arms if arm.verdict != "hurt"]
     smallest = min(within, key=lambda name: (size[name], name))
-    return {"best": models[best], "within_noise": sorted(models[name] for name in within), "recommended": models[smallest]}
+    return ModelChoice(models[best], tuple(sorted(models[name] for name in within)), models[smallest])
 
 
 def _environment(settings: Settings, dataset: Dataset, started: str, seconds: float, folders: Mapping[str, Path] | None) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from dataset_doctor.trials.loop import Trained, Trial, autocast, fit, held_on, m
 from dataset_doctor.trials.metrics import Predictions
 from dataset_doctor.trials.models import classifiers
 from dataset_doctor.trials.settings import Settings
+from dataset_doctor.verdict import Details, Mistake
 
 _WORST = 8
 
@@ -169,13 +169,8 @@ def adjusted(baseline: Trained, arm: Arm, counts: NDArray[np.int64]) -> Trained:
 # For the report ---------------------------------------------------------------------------------------------------------
 
 
-def details(dataset: Dataset, data: Data, trained: Mapping[str, Sequence[Trained]]) -> dict[str, Any]:
-    """Tell what each arm confused, and where it was most surely wrong.
-
-    Returns:
-        confusion     by arm: pictures by true class (rows) and predicted class, over all seeds (K, K)
-        worst_errors  by arm: the test pictures on which a wrong class was most probable, mean over the seeds: image, box, class, predicted
-    """
+def details(dataset: Dataset, data: Data, trained: Mapping[str, Sequence[Trained]]) -> Details:
+    """Tell what each arm confused, and where it was most surely wrong."""
     matrices, worst = {}, {}
     for name, runs in trained.items():
         told = [run.test_predictions for run in runs if run.test_predictions is not None]
@@ -186,15 +181,15 @@ def details(dataset: Dataset, data: Data, trained: Mapping[str, Sequence[Trained
         predicted = mean.argmax(axis=1)
         surely = np.where(predicted == data.test.label, 0.0, mean.max(axis=1, initial=0.0))
         rows = np.argsort(-surely, kind="stable")[:_WORST]
-        worst[name] = [
-            {
-                "image": str(dataset.images.file_name[data.test.image[row]]),
-                "box": None if np.isnan(data.test.window[row][0]) else [round(v, 1) for v in data.test.window[row].tolist()],
-                "class": data.class_names[data.test.label[row]],
-                "predicted": data.class_names[predicted[row]],
-                "probability": round(float(mean[row].max()), 4),
-            }
+        worst[name] = tuple(
+            Mistake(
+                str(dataset.images.file_name[data.test.image[row]]),
+                None if np.isnan(data.test.window[row][0]) else tuple(round(v, 1) for v in data.test.window[row].tolist()),
+                data.class_names[data.test.label[row]],
+                data.class_names[predicted[row]],
+                round(float(mean[row].max()), 4),
+            )
             for row in rows.tolist()
             if surely[row] > 0
-        ]
-    return {"class_names": list(data.class_names), "confusion": matrices, "worst_errors": worst}
+        )
+    return Details(tuple(data.class_names), confusion=matrices, wrong=worst)

@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from dataset_doctor.trials.loop import Trained, Trial, autocast, fit, held_on, m
 from dataset_doctor.trials.metrics import Detections
 from dataset_doctor.trials.models import classifiers, detectors
 from dataset_doctor.trials.settings import Settings
+from dataset_doctor.verdict import Details, Mistake
 
 _WORST = 8
 _NO_LABEL = -1
@@ -308,31 +308,25 @@ def _detections(class_names: tuple[str, ...], scenes: Scenes, given: Sequence[Ma
 # For the report ---------------------------------------------------------------------------------------------------------
 
 
-def details(dataset: Dataset, views: Views, trained: Mapping[str, Sequence[Trained]]) -> dict[str, Any]:
-    """Tell what each arm's first training found wrongly and missed, and how precision falls with recall.
-
-    Returns:
-        worst_errors      by arm: "found", the surest detections that match nothing (image, box, class, score), and "missed", the largest
-                          objects that nothing of a score of one half or more matches (image, box, class); both at an overlap of one half
-        precision_recall  by arm: for each class the precision at 101 recalls from 0 to 1, at an overlap of one half; null without objects
-    """
-    worst, curves = {}, {}
+def details(dataset: Dataset, views: Views, trained: Mapping[str, Sequence[Trained]]) -> Details:
+    """Tell what each arm's first training found wrongly and missed, and how precision falls with recall."""
     names = dataset.images.file_name[views.test.pictures.image]
 
-    def told(image: int, box: NDArray[np.float64], label: int) -> dict[str, Any]:
-        return {"image": str(names[image]), "box": [round(v, 1) for v in box.tolist()], "class": views.class_names[label]}
+    def mistake(image: int, box: NDArray[np.float64], label: int, score: float | None = None) -> Mistake:
+        return Mistake(str(names[image]), tuple(round(v, 1) for v in box.tolist()), views.class_names[label], score=score)
 
+    wrong, missed, curves = {}, {}, {}
     for name, runs in trained.items():
         found = runs[0].outcome
         assert isinstance(found, Detections)
-        worst[name] = {
-            "found": [
-                told(found.image[row], found.box[row], found.label[row]) | {"score": round(float(found.score[row]), 4)}
-                for row in found.wrong[:_WORST].tolist()
-            ],
-            "missed": [told(found.true_image[row], found.true_box[row], found.true_label[row]) for row in found.missed[:_WORST].tolist()],
-        }
+        wrong[name] = tuple(
+            mistake(found.image[row], found.box[row], found.label[row], round(float(found.score[row]), 4))
+            for row in found.wrong[:_WORST].tolist()
+        )
+        missed[name] = tuple(
+            mistake(found.true_image[row], found.true_box[row], found.true_label[row]) for row in found.missed[:_WORST].tolist()
+        )
         curves[name] = [
             [round(v, 4) for v in curve.tolist()] if np.isfinite(curve).all() else None for curve in found.precision_at_recalls()
         ]
-    return {"class_names": list(views.class_names), "worst_errors": worst, "precision_recall": curves}
+    return Details(tuple(views.class_names), found=wrong, missed=missed, precision_recall=curves)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from dataset_doctor.trials.detection import Views
 from dataset_doctor.trials.images import Data
 from dataset_doctor.trials.loop import Trained, Trial
 from dataset_doctor.trials.settings import Settings
-from dataset_doctor.verdict import Task
+from dataset_doctor.verdict import Details, Task
 
 # Refusals -----------------------------------------------------------------------------------------------------------
 
@@ -115,7 +115,7 @@ class Experiment:
     class_names: tuple[str, ...]
     train_images: NDArray[np.int64]
     train: Callable[[Trial], Trained]
-    details: Callable[[Mapping[str, Sequence[Trained]]], dict[str, Any]]
+    details: Callable[[Mapping[str, Sequence[Trained]]], Details]
     notes: tuple[str, ...]
     shown: tuple[NDArray[np.int64], NDArray[np.int64]]
     searched: tuple[str, ...]

@@ -399,7 +399,7 @@ def test_an_object_is_shown_near_with_its_box(pets: Path) -> None:
 
 
 def test_a_detector_s_errors_say_what_kind_they_are() -> None:
-    """Missed objects and false positives, in either form, with the score of what was found."""
+    """Missed objects and false positives, with the score of what was found."""
     errors = read(make_detection()).sections["errors"]
 
     assert errors.count("missed: cat") >= 2 and errors.count("false positive: dog, 97 %") >= 2

@@ -5,7 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dataset_doctor.verdict import ArmVerdict, ClassVerdict, Cost, GroupVerdict, Interval, SeedRun, Verdict, Word
+from dataset_doctor.verdict import (
+    Advice,
+    ArmVerdict,
+    ClassVerdict,
+    Cost,
+    Curve,
+    Details,
+    Ensemble,
+    Fit,
+    Forecast,
+    GroupVerdict,
+    Interval,
+    Mistake,
+    ModelChoice,
+    Point,
+    Rival,
+    Search,
+    SearchTrial,
+    SeedRun,
+    Tuning,
+    Verdict,
+    Word,
+)  # fmt: skip
 from tests.report.reports import HOSTILE
 
 NAMES = ("cat", "dog", "owl")
@@ -76,7 +98,51 @@ def make_verdict(arms: Sequence[ArmVerdict] | None = None, **given: Any) -> Verd
         "notes": ("A note of all.",),
         "extras": {"settings": {"model": "small_cnn", "steps": 60, "lr": None, "drops": [0.8, 0.9]}},
     }  # fmt: skip
-    return Verdict(**(made | given))
+    made |= given
+    return Verdict(**typed(made.pop("extras")), **made)
+
+
+def typed(extras: dict[str, Any]) -> dict[str, Any]:
+    """Make the fields of a verdict from their documented form."""
+    made = {"settings": extras.get("settings", {})}
+    made["recommendations"] = {key: Advice(**one) for key, one in extras.get("recommendations", {}).items()}
+
+    def mistakes(entries: Sequence[dict[str, Any]]) -> tuple[Mistake, ...]:
+        return tuple(Mistake(class_name=one["class"], **{key: value for key, value in one.items() if key != "class"}) for one in entries)
+
+    worst = extras.get("worst_errors", {})
+    made["details"] = Details(
+        tuple(extras.get("class_names", ())),
+        extras.get("confusion", {}),
+        {arm: mistakes(of) for arm, of in worst.items() if isinstance(of, list)},
+        {arm: mistakes(of["found"]) for arm, of in worst.items() if isinstance(of, dict)},
+        {arm: mistakes(of["missed"]) for arm, of in worst.items() if isinstance(of, dict)},
+        extras.get("precision_recall", {}),
+    )
+    if "model_choice" in extras:
+        made["model_choice"] = ModelChoice(**extras["model_choice"])
+    if "learning_curve" in extras:
+        curve = extras["learning_curve"]
+        fit, forecast = curve["fit"], curve["forecast"]
+        points = tuple(Point(**one) for one in curve["points"])
+        made["learning_curve"] = Curve(points, fit and Fit(**fit), forecast and Forecast(**forecast), curve["said"])
+    if "ensembles" in extras:
+        made["ensembles"] = tuple(
+            Ensemble(
+                **one | {"difference": one["difference"] and Interval(**one["difference"]), "against_best": rival(one.get("against_best"))}
+            )
+            for one in extras["ensembles"]
+        )
+    if "tuning" in extras:
+        tuning = extras["tuning"]
+        arms = tuple(Search(**arm | {"trials": tuple(SearchTrial(**one) for one in arm["trials"])}) for arm in tuning["arms"])
+        made["tuning"] = Tuning(**tuning | {"arms": arms})
+    return made
+
+
+def rival(of: dict[str, Any] | None) -> Rival | None:
+    """Make what an ensemble is compared with."""
+    return of and Rival(**of | {"difference": Interval(**of["difference"])})  # type: ignore[return-value]
 
 
 def everything() -> dict[str, Any]:
@@ -128,7 +194,7 @@ def make_detection() -> Verdict:
     missed = {"image": "images/a.jpg", "box": [5.0, 5.0, 25.0, 25.0], "class": "cat"}
     extras = {
         "class_names": list(NAMES),
-        "worst_errors": {"baseline": {"found": [found], "missed": [missed]}, "repeat_factor": [missed | {"kind": "missed"}, found | {"kind": "false positive"}]},
+        "worst_errors": {"baseline": {"found": [found], "missed": [missed]}, "repeat_factor": {"found": [found], "missed": [missed]}},
         "precision_recall": {arm.name: [[1.0] * 51 + [0.5] * 50, None, [0.8] * 51 + [0.3] * 50] for arm in arms},
     }  # fmt: skip
     return make_verdict(arms, task="detect", metric="map", extras=extras)

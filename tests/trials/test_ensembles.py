@@ -350,7 +350,7 @@ def test_ensembles_need_no_training(things: Path, monkeypatch: pytest.MonkeyPatc
     assert "vote of 2 arms" in [one["name"] for one in told]
     assert [one["kind"] for one in told] == ["vote"] * 4 + ["mean"] * 5 + ["stack"] * 4
     assert {"name", "kind", "members", "metrics", "difference", "verdict"} <= set(told[0])
-    assert verdict.extras["ensembles"] == told, "plain data already"
+    assert verdict.ensembles is not None and [one.name for one in verdict.ensembles] == [one["name"] for one in told]
 
 
 def test_kinds_are_read_and_refused() -> None:

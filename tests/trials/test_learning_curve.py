@@ -211,5 +211,5 @@ def test_a_split_too_small_to_be_divided_is_not_trained_on_in_parts(tmp_path: Pa
     verdict = verify(read(root), arms="weights:uniform", settings=quick, seeds=1, device="cpu", learning_curve=True, state_dir=None)
 
     assert calls == ["baseline", "weights:uniform"]
-    assert [point["images"] for point in verdict.extras["learning_curve"]["points"]] == [3]
-    assert verdict.extras["learning_curve"]["said"] == "No forecast: the training split is too small for parts of 4 different sizes."
+    assert [point.images for point in verdict.learning_curve.points] == [3]
+    assert verdict.learning_curve.said == "No forecast: the training split is too small for parts of 4 different sizes."

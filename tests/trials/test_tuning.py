@@ -296,7 +296,7 @@ def test_the_best_settings_are_trained_with(things: Path, monkeypatch: pytest.Mo
     verdict = verify(
         read(things), arms="weights:uniform", settings=settings, seeds=2, device="cpu", tune="random", trials=6, state_dir=None
     )
-    best = verdict.extras["tuning"]["arms"][0]["best"]
+    best = verdict.tuning.arms[0].best
 
     assert best["lr"] > 3e-4
     assert [seed for seed, _ in seen[-4:]] == [0, 0, 1, 1] and all(best.items() <= params.items() for _, params in seen[-4:])
@@ -312,9 +312,9 @@ def test_a_detector_is_tuned_and_its_learning_curve_measured_through_the_same_do
     verdict = verify(read(root), task="detect", arms="weights:uniform", settings=settings, seeds=1, device="cpu", tune="grid", trials=2,
                      learning_curve=True, state_dir=None)  # fmt: skip
 
-    baseline, uniform = verdict.extras["tuning"]["arms"]
+    baseline, uniform = verdict.to_dict()["tuning"]["arms"]
     assert set(baseline["best"]) == {"lr", "weight_decay", "augment"} and baseline["trials"] == uniform["trials"]
-    assert [point["images"] for point in verdict.extras["learning_curve"]["points"]] == [3, 4, 8, 12, 16]
+    assert [point["images"] for point in verdict.to_dict()["learning_curve"]["points"]] == [3, 4, 8, 12, 16]
 
 
 # Refusals ---------------------------------------------------------------------------------------------------------------

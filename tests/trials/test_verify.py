@@ -82,7 +82,7 @@ def test_every_kind_of_arm_is_trained_and_judged(things: Path, tmp_path: Path) -
     assert all(arm.cost.train_seconds > 0 and arm.cost.latency_ms > 0 and arm.cost.model_bytes > 0 for arm in verdict.arms)
     assert verdict.arm("model:cifar_resnet14").cost.parameters > verdict.arm("baseline").cost.parameters
     assert np.sum(document["confusion"]["baseline"]) == 36
-    assert verdict.extras["model_choice"]["recommended"] in ("cifar_resnet8", "cifar_resnet14")
+    assert verdict.model_choice.recommended in ("cifar_resnet8", "cifar_resnet14")
 
 
 def test_instances_and_background_are_cut_out_and_classified(boxes: Path) -> None:

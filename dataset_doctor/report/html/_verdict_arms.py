@@ -11,7 +11,7 @@ from dataset_doctor.report.html._drawing import Scale, axis, difference, differe
 from dataset_doctor.report.html._markup import Child, Html, data, el, name, text
 from dataset_doctor.report.html._verdict_parts import badge, score
 from dataset_doctor.report.wording import duration
-from dataset_doctor.verdict import ArmVerdict, ClassVerdict, GroupName, Verdict
+from dataset_doctor.verdict import Advice, ArmVerdict, ClassVerdict, GroupName, Verdict
 
 CLASS_ROWS = 1000
 """Rows of classes that the page shows at most, all arms together."""
@@ -54,7 +54,7 @@ def _card(verdict: Verdict, arm: ArmVerdict, baseline: ArmVerdict | None, scale:
             class_="keys",
         ),
         el("dl", [(el("dt", what), el("dd", said)) for what, said in _cost(arm, baseline)], class_="keys"),
-        _tests(arm.addresses, verdict.extras.get("recommendations", {})),
+        _tests(arm.addresses, verdict.recommendations),
         el("ul", [el("li", text(note)) for note in arm.notes], class_="places quiet") if arm.notes else None,
         class_="card todo arm",
     )
@@ -79,7 +79,7 @@ def _cost(arm: ArmVerdict, baseline: ArmVerdict | None) -> list[tuple[str, str]]
     return rows
 
 
-def _tests(addresses: Sequence[str], advice: Mapping[str, Mapping[str, str]]) -> Html | None:
+def _tests(addresses: Sequence[str], advice: Mapping[str, Advice]) -> Html | None:
     """Say which recommendations an arm tests, with their reasons, and the findings behind them in the words of `explain`."""
     if not addresses:
         return None
@@ -88,9 +88,9 @@ def _tests(addresses: Sequence[str], advice: Mapping[str, Mapping[str, str]]) ->
     for code in addresses:
         check = checks.get(code)
         if check is None:
-            told = advice.get(code, {"action": "recommended by the audit", "why": ""})
-            action = told["action"].replace("_", " ").capitalize()
-            said.append(el("li", el("code", text(code, 40)), f" {action}. ", text(told["why"], _WHY_CHARACTERS)))
+            one = advice.get(code, Advice("recommended by the audit", ""))
+            action = one.action.replace("_", " ").capitalize()
+            said.append(el("li", el("code", text(code, 40)), f" {action}. ", text(one.why, _WHY_CHARACTERS)))
         else:
             flags = check.summary.removeprefix("Flag ")
             said.append(el("li", el("code", code), f" {check.name}. {flags[:1].upper()}{flags[1:]}"))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any
 
 from dataset_doctor.findings import plural
 from dataset_doctor.report import verdict_words as words
@@ -12,7 +11,7 @@ from dataset_doctor.report.html._drawing import Line, heat_map, lines_chart
 from dataset_doctor.report.html._markup import Child, Html, data, el, name
 from dataset_doctor.report.html._pictures import IN_ALL, Box, Thumbnail, cutouts
 from dataset_doctor.report.html._verdict_parts import chart
-from dataset_doctor.verdict import SeedRun, Verdict
+from dataset_doctor.verdict import Details, Mistake, SeedRun, Verdict
 
 MATRIX, PICTURES_AN_ARM, PICTURE_BYTES = 20, 8, 1_200_000
 """What the page shows at most: classes of a matrix, pictures an arm, bytes of pictures."""
@@ -65,9 +64,9 @@ def _mean_curve(of_seeds: Sequence[Sequence[tuple[float, float]]]) -> list[tuple
     return [(x, sum(table[x] for table in tables) / len(tables)) for x in shared]
 
 
-def precision_recall(verdict: Verdict, extras: Mapping[str, Any]) -> Html | None:
+def precision_recall(verdict: Verdict) -> Html | None:
     """Draw how precision falls with recall, for detectors: the mean over the classes that have objects, a line an arm."""
-    of_arm = extras.get("precision_recall") or {}
+    of_arm = verdict.details.precision_recall
     lines: list[Line] = []
     for kind, arm in enumerate(verdict.arms):
         known = [curve for curve in of_arm.get(arm.name) or () if curve]
@@ -88,8 +87,8 @@ def precision_recall(verdict: Verdict, extras: Mapping[str, Any]) -> Html | None
     return chart(title, note, drawn, ["arm", "at 25 % recall", "at 50 %", "at 75 %"], rows)
 
 
-def confusion(verdict: Verdict, extras: Mapping[str, Any]) -> Child:
-    names, of_arm = extras.get("class_names"), extras.get("confusion")
+def confusion(verdict: Verdict) -> Child:
+    names, of_arm = verdict.details.class_names, verdict.details.confusion
     if not names or not of_arm:
         return None
     k = len(names)
@@ -141,9 +140,8 @@ def _matrix(arm: str, matrix: Sequence[Sequence[int]], names: Sequence[str], kep
     )
 
 
-def errors(verdict: Verdict, extras: Mapping[str, Any], roots: Sequence[str]) -> Child:
-    of_arm = extras.get("worst_errors") or {}
-    entries = {arm.name: _entries(of_arm.get(arm.name) or ()) for arm in verdict.arms}
+def errors(verdict: Verdict, roots: Sequence[str]) -> Child:
+    entries = {arm.name: _entries(verdict.details, arm.name) for arm in verdict.arms}
     entries = {arm: mine for arm, mine in entries.items() if mine}
     if not entries:
         return None
@@ -181,42 +179,36 @@ def errors(verdict: Verdict, extras: Mapping[str, Any], roots: Sequence[str]) ->
     ]
 
 
-def _entries(of_arm: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
-    """Give the errors of an arm in one row; a detector's come in two lists, what it missed and what it found where nothing is."""
-    if isinstance(of_arm, Mapping):
-        kinds = {"found": "false positive", "missed": "missed"}
-        lists = [[{"kind": kinds.get(key, key), **entry} for entry in entries] for key, entries in of_arm.items()]
-        of_arm = [entry for together in zip_longest(*lists) for entry in together if entry is not None]
-    return list(of_arm[:PICTURES_AN_ARM])
+def _entries(details: Details, arm: str) -> list[tuple[str, Mistake]]:
+    """Give the errors of an arm in one row, each with its kind; a detector's false positives and misses take turns."""
+    both = zip_longest(
+        (("false positive", one) for one in details.found.get(arm, ())), (("missed", one) for one in details.missed.get(arm, ()))
+    )
+    entries = [*(("", one) for one in details.wrong.get(arm, ())), *(entry for pair in both for entry in pair if entry is not None)]
+    return entries[:PICTURES_AN_ARM]
 
 
-def _key(entry: Mapping[str, Any]) -> tuple[str, Box | None]:
-    box = entry.get("box")
-    return str(entry["image"]), None if box is None else (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+def _key(entry: tuple[str, Mistake]) -> tuple[str, Box | None]:
+    box = entry[1].box
+    return entry[1].image, None if box is None else (box[0], box[1], box[2], box[3])
 
 
-def _error(entry: Mapping[str, Any], found: tuple[int, Thumbnail] | None) -> Html:
-    """Show one error: the picture with its box, what it is, and what was said."""
-    kind, predicted = entry.get("kind"), entry.get("predicted")
-    probability = entry.get("probability", entry.get("score"))
-    sure = f", {probability * 100:.0f} %" if isinstance(probability, int | float) else ""
-    true = str(entry["class"]) if entry.get("class") is not None else ""
-    if kind == "missed":
-        said = f"missed: {name(true, 60)}{sure}"
-    elif kind:
-        said = f"{name(str(kind), 40)}: {name(str(predicted or true), 60)}{sure}"
-    else:
-        said = f"{name(true, 60)}, called {name(str(predicted), 60)}{sure}"
-    file = str(entry["image"])
+def _error(entry: tuple[str, Mistake], found: tuple[int, Thumbnail] | None) -> Html:
+    """Show one error: the image with its box, what it is, and what was said."""
+    kind, one = entry
+    probability = one.score if one.probability is None else one.probability
+    sure = "" if probability is None else f", {probability * 100:.0f} %"
+    said = f"{name(one.class_name, 60)}, called {name(str(one.predicted), 60)}" if not kind else f"{kind}: {name(one.class_name, 60)}"
+    said += sure
     return el(
         "li",
-        _picture(found, entry, f"{name(file)}: {said}"),
+        _picture(found, entry, f"{name(one.image)}: {said}"),
         el("span", said, class_="data title", title=said),
-        el("span", name(file.rsplit("/", 1)[-1]), class_="quiet data title", title=name(file)),
+        el("span", name(one.image.rsplit("/", 1)[-1]), class_="quiet data title", title=name(one.image)),
     )
 
 
-def _picture(found: tuple[int, Thumbnail] | None, entry: Mapping[str, Any], said: str) -> Html:
+def _picture(found: tuple[int, Thumbnail] | None, entry: tuple[str, Mistake], said: str) -> Html:
     width, height = 160, 120
     if found is None:
         none = el("text", "no picture", class_="none", x=width / 2, y=height / 2 + 4)

@@ -6,11 +6,11 @@ out, so that the page is fit to be sent on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dataset_doctor.findings import plain, plural
+from dataset_doctor.findings import plural
 from dataset_doctor.report import verdict_words as words
 from dataset_doctor.report.html._document import document
 from dataset_doctor.report.html._markup import Child, Html, el, name, text
@@ -35,21 +35,20 @@ def verdict_page(verdict: Verdict, roots: Sequence[str]) -> str:
             these alone; where one is not there, a placeholder stands for it.
     """
     title = name(Path(roots[0]).resolve().name or "dataset", 80)
-    extras = plain(dict(verdict.extras))
     sections = [
         _section("arms", "Treatments", "Treatments", cards(verdict)),
         _section("differences", "Differences", "Against the baseline", forest(verdict)),
         _section("groups", "Groups", "Rare, common and frequent classes", groups(verdict)),
         _section("classes", "Classes", "Classes", classes(verdict)),
         _section("curves", "Training", "Training", curves(verdict)),
-        _section("precision", "Precision", "Precision and recall", precision_recall(verdict, extras)),
-        _section("confusion", "Confusion", "Confusion", confusion(verdict, extras)),
-        _section("errors", "Errors", "Worst errors", errors(verdict, extras, roots)),
-        _section("models", "Models", "Models", models(verdict, extras)),
-        _section("more-data", "More data", "More data", learning_curve(verdict, extras)),
-        _section("ensembles", "Ensembles", "Ensembles", ensembles(verdict, extras)),
-        _section("tuning", "Tuning", "Tuning", tuning(extras)),
-        _section("made", "How", "How it was done", _made(verdict, extras)),
+        _section("precision", "Precision", "Precision and recall", precision_recall(verdict)),
+        _section("confusion", "Confusion", "Confusion", confusion(verdict)),
+        _section("errors", "Errors", "Worst errors", errors(verdict, roots)),
+        _section("models", "Models", "Models", models(verdict)),
+        _section("more-data", "More data", "More data", learning_curve(verdict)),
+        _section("ensembles", "Ensembles", "Ensembles", ensembles(verdict)),
+        _section("tuning", "Tuning", "Tuning", tuning(verdict)),
+        _section("made", "How", "How it was done", _made(verdict)),
         _section(
             "caution",
             "Caution",
@@ -119,7 +118,7 @@ def _figure(value: str, what: str, note: str) -> Html:
     )
 
 
-def _made(verdict: Verdict, extras: Mapping[str, Any]) -> Child:
+def _made(verdict: Verdict) -> Child:
     seeds = [str(run.seed) for run in verdict.arms[0].seeds] if verdict.arms else []
     how = [
         ("task", verdict.task),
@@ -128,7 +127,7 @@ def _made(verdict: Verdict, extras: Mapping[str, Any]) -> Child:
         ("seeds", ", ".join(seeds)),
         ("intervals", f"{verdict.confidence * 100:.0f} %, over seeds and test images"),
     ]
-    settings = [(str(key).replace("_", " "), words.value(one)) for key, one in (extras.get("settings") or {}).items()]
+    settings = [(str(key).replace("_", " "), words.value(one)) for key, one in verdict.settings.items()]
     around = [
         (what, _environment(key, verdict.environment[key]))
         for key, what in _ENVIRONMENT.items()
@@ -144,7 +143,7 @@ def _made(verdict: Verdict, extras: Mapping[str, Any]) -> Child:
         cards.append(
             el(
                 "div",
-                el("h3", "Settings of the baseline" + (" before tuning" if extras.get("tuning") else "")),
+                el("h3", "Settings of the baseline" + (" before tuning" if verdict.tuning is not None else "")),
                 _keys([row for row in settings if row[0] != "steps"], "columns"),
                 class_="card todo wide",
             )

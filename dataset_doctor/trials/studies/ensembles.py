@@ -32,7 +32,7 @@ from dataset_doctor.findings import plural
 from dataset_doctor.trials.judging import RESAMPLES, Scores, compare, measure
 from dataset_doctor.trials.loop import Trained
 from dataset_doctor.trials.metrics import Predictions
-from dataset_doctor.verdict import Interval, Task, Word
+from dataset_doctor.verdict import Ensemble, Interval, Rival, Task, Word
 
 Kind = Literal["vote", "mean", "stack"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -45,24 +45,6 @@ _REGULARISATION = 1.0
 _LEAST_PROBABILITY = 1e-6
 _COOLEST, _HOTTEST = 0.1, 10.0
 _ROUNDS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Ensemble:
-    """What models say together.
-
-    metrics      on the test split; `val_balanced_accuracy` is on the validation split, for a stack on pictures it was not fitted to
-    difference, verdict  against single models of the baseline
-    against_best  the arm that did best on the validation split, and the same against single models of it; None where that is the baseline
-    """
-
-    name: str
-    kind: Kind
-    members: tuple[str, ...]
-    metrics: dict[str, float]
-    difference: Interval | None
-    verdict: Word
-    against_best: dict[str, Any] | None
 
 
 def parse_kinds(text: str, task: Task = "classify") -> tuple[Kind, ...]:
@@ -356,7 +338,7 @@ def _judged(
     best = None
     if top != baseline:
         theirs, said = against(top)
-        best = {"arm": top, "difference": theirs, "verdict": said}
+        best = Rival(top, theirs, said)
     members = tuple(model.name for group in groups for model in group)
     return Ensemble(plan.name, plan.kind, members, metrics, difference, word, best)
 

@@ -13,12 +13,12 @@ and test split stay whole. The mean and spread of the pixels, by which pictures 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.errors import UsageError
+from dataset_doctor.verdict import Curve, Fit, Forecast, Point
 
 SHARES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 1.0)
 LEAST_SIZES = 4
@@ -31,48 +31,6 @@ _LEAST_FIT = 0.8
 _LEAST_ERROR = 1e-3
 _SCALE = 0.1
 """Errors further from the curve than this, as a share, count less (soft L1): an unlucky training does not bend it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A size: its share of the training split, its images, and the score of each seed."""
-
-    share: float
-    images: int
-    scores: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """The curve: the error, 1 − score, is about a × images^-b + c."""
-
-    a: float
-    b: float
-    c: float
-
-    def error(self, images: float) -> float:
-        """Give the error at a number of images."""
-        return float(self.a * images**-self.b + self.c)
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """The score to be expected with so many images, and the interval that holds it at the stated confidence."""
-
-    images: int
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """What was measured, the curve through it, and what more data would bring; the last two are None where that cannot be said."""
-
-    points: tuple[Point, ...]
-    fit: Fit | None
-    forecast: Forecast | None
-    said: str
 
 
 # Parts of the training split --------------------------------------------------------------------------------------------

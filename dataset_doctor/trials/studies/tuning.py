@@ -29,12 +29,12 @@ from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import plural
 from dataset_doctor.trials.loop import TrainingFailed, ignore_step, seed_of
 from dataset_doctor.trials.settings import Settings
+from dataset_doctor.verdict import Search, SearchTrial
 
 if TYPE_CHECKING:
     import optuna
 
 Method = Literal["grid", "random", "bayes"]
-State = Literal["complete", "pruned", "diverged"]
 
 METHODS: tuple[Method, ...] = get_args(Method)
 TRIALS = 20
@@ -75,31 +75,6 @@ class Parameter:
 
 
 Space = Mapping[str, Parameter]
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One attempt; `score` on the validation split is None where it was ended early or its loss was no number."""
-
-    number: int
-    score: float | None
-    state: State
-    params: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """What was tried for an arm, and the best of it."""
-
-    name: str
-    best: dict[str, Any]
-    score: float
-    trials: tuple[Trial, ...]
-
-    @property
-    def is_default(self) -> bool:
-        """Whether nothing was better than the defaults."""
-        return self.best == self.trials[0].params
 
 
 class Attempt(Protocol):
@@ -407,11 +382,11 @@ def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
-def _told(number: int, trial: optuna.trial.FrozenTrial, where: Space) -> Trial:
+def _told(number: int, trial: optuna.trial.FrozenTrial, where: Space) -> SearchTrial:
     from optuna.trial import TrialState
 
     # A file gives them in an order of its own.
     params = {name: trial.params[name] for name in where}
     if trial.state == TrialState.COMPLETE:
-        return Trial(number, trial.value, "complete", params)
-    return Trial(number, None, "diverged" if trial.user_attrs.get("diverged") else "pruned", params)
+        return SearchTrial(number, trial.value, "complete", params)
+    return SearchTrial(number, None, "diverged" if trial.user_attrs.get("diverged") else "pruned", params)
