@@ -260,7 +260,7 @@ def test_a_class_that_val_lacks_is_refused(tmp_path: Path) -> None:
     """No checkpoint could be chosen for it; the class is named."""
     error = refused(write_folders(tmp_path / "gap", {"train": (5, 5, 5), "val": (3, 3, 0), "test": (3, 3, 3)}))
 
-    assert "1 class has no picture in val" in error.message and error.message.endswith(": c.")
+    assert "1 class has no image in val" in error.message and error.message.endswith(": c.")
 
 
 def test_a_damaged_picture_is_left_out_and_said(things: Path, tmp_path: Path) -> None:
