@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dataset_doctor.balance import COPY_PASTE, SAMPLERS
 from dataset_doctor.balance.augmenting import OPERATIONS
-from dataset_doctor.balance.imbalanced_learn import NAMES
+from dataset_doctor.balance.samplers.imbalanced_learn import NAMES
 from dataset_doctor.cli.app import main as command
 from dataset_doctor.weights import SCHEMES
 

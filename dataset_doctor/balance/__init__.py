@@ -22,11 +22,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.balance import copy_paste, imbalanced_learn
-from dataset_doctor.balance._collages import made_pictures
+from dataset_doctor.balance import copy_paste
 from dataset_doctor.balance.augmenting import OPERATIONS, PRESETS, augmented, parse_augment
 from dataset_doctor.balance.backgrounds import Pool, parse_background, room_for_sampler, settle
-from dataset_doctor.balance.by_frequency import (
+from dataset_doctor.balance.certificate import Objective, certified, labels_to_collect
+from dataset_doctor.balance.copy_paste.collages import made_pictures
+from dataset_doctor.balance.demand import DUST, Demand, Repeats, Sampler, instances_of
+from dataset_doctor.balance.samplers import imbalanced_learn
+from dataset_doctor.balance.samplers.by_frequency import (
     Threshold,
     choose_threshold,
     class_aware,
@@ -37,12 +40,10 @@ from dataset_doctor.balance.by_frequency import (
     repeat_factors,
     repeats_help,
 )
-from dataset_doctor.balance.certificate import Objective, certified, labels_to_collect
-from dataset_doctor.balance.demand import DUST, Demand, Repeats, Sampler, instances_of
-from dataset_doctor.balance.multilabel import ml_ros, ml_rus
-from dataset_doctor.balance.optimal import optimal_repeats
+from dataset_doctor.balance.samplers.multilabel import ml_ros, ml_rus
+from dataset_doctor.balance.samplers.optimal import optimal_repeats
+from dataset_doctor.balance.samplers.to_target import hybrid, oversample, unchanged, undersample
 from dataset_doctor.balance.targets import Direction, is_doubt, parse_target
-from dataset_doctor.balance.to_target import hybrid, oversample, unchanged, undersample
 from dataset_doctor.dataset import Dataset, LabelState, Rows
 from dataset_doctor.errors import UsageError, did_you_mean
 from dataset_doctor.files.progress import Progress, silent

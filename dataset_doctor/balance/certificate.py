@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.balance.by_frequency import repeat_factor
 from dataset_doctor.balance.demand import DUST, Demand, Repeats, instances_of
-from dataset_doctor.balance.optimal import (
+from dataset_doctor.balance.samplers.by_frequency import repeat_factor
+from dataset_doctor.balance.samplers.optimal import (
     Cheapest,
     Problem,
     Whole,

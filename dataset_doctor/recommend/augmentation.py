@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from dataset_doctor.balance import BUDGET, MAX_REPEAT
-from dataset_doctor.balance._names import MICROSCOPIC, Hints, words
-from dataset_doctor.balance._names import hints as hints_of
-from dataset_doctor.balance._objects import SMALLEST_PX
+from dataset_doctor.balance.copy_paste.objects import SMALLEST_PX
+from dataset_doctor.balance.names import MICROSCOPIC, Hints, words
+from dataset_doctor.balance.names import hints as hints_of
 from dataset_doctor.dataset import Flag, Geometry
 from dataset_doctor.findings import Recommendation
 from dataset_doctor.geometry import widths_heights

@@ -18,8 +18,8 @@ from PIL import Image
 
 import dataset_doctor as dd
 from dataset_doctor.balance import OPERATIONS, PRESETS, rebalance
-from dataset_doctor.balance._following import clipped, follow
 from dataset_doctor.balance.augmenting import STRONGEST_REPEAT, augmented, parse_augment
+from dataset_doctor.balance.augmenting.following import clipped, follow
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
 from dataset_doctor.formats import read_outlines

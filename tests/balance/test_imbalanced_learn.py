@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 import dataset_doctor as dd
-from dataset_doctor.balance import imbalanced_learn, rebalance
+from dataset_doctor.balance import rebalance
+from dataset_doctor.balance.samplers import imbalanced_learn
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
 

@@ -20,7 +20,7 @@ from scipy import optimize, sparse
 import dataset_doctor as dd
 from dataset_doctor.balance import Demand, rebalance
 from dataset_doctor.balance.certificate import certified, inseparable, labels_to_collect
-from dataset_doctor.balance.optimal import (
+from dataset_doctor.balance.samplers.optimal import (
     Look,
     cheapest,
     eased,

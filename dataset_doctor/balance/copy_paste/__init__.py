@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.balance._collages import Collage, Filled, Pasted, Why
-from dataset_doctor.balance._objects import MASK_FEATHER_PX, Measures, Stock, cut_out, measured, stock_of
-from dataset_doctor.balance._placing import COVERED, Canvas, Habit, Spot, Subjects, Surroundings, View, find_spot
+from dataset_doctor.balance.copy_paste.collages import Collage, Filled, Pasted, Why
+from dataset_doctor.balance.copy_paste.objects import MASK_FEATHER_PX, Measures, Stock, cut_out, measured, stock_of
+from dataset_doctor.balance.copy_paste.placing import COVERED, Canvas, Habit, Spot, Subjects, Surroundings, View, find_spot
 from dataset_doctor.balance.demand import Demand, instances_of
 from dataset_doctor.dataset import Dataset, Flag, LabelState
 from dataset_doctor.errors import UsageError

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.balance._objects import Measures, Ring, Stock, decoded, encoded, extent_of, filled, is_traced, visible
+from dataset_doctor.balance.copy_paste.objects import Measures, Ring, Stock, decoded, encoded, extent_of, filled, is_traced, visible
 from dataset_doctor.dataset import Dataset, Rows
 from dataset_doctor.geometry import Boxes
 from dataset_doctor.outlines import Outlines, join_outlines, take_outlines

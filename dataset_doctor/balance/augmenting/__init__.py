@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.balance._following import Followed, follow
-from dataset_doctor.balance._names import hints
+from dataset_doctor.balance.augmenting.following import Followed, follow
+from dataset_doctor.balance.names import hints
 from dataset_doctor.dataset import Dataset, Flag, Rows
 from dataset_doctor.errors import UsageError, did_you_mean
 from dataset_doctor.files.progress import Progress, silent

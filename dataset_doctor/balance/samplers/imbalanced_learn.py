@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.balance.demand import Demand, Repeats, Sampler, every_class, instances_of, within_budget
+from dataset_doctor.balance.samplers.to_target import oversample
 from dataset_doctor.balance.targets import Direction
-from dataset_doctor.balance.to_target import oversample
 from dataset_doctor.errors import UsageError, did_you_mean
 
 PREFIX = "imblearn:"

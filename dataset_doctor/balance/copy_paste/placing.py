@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.balance._objects import SMALLEST_PX
+from dataset_doctor.balance.copy_paste.objects import SMALLEST_PX
 from dataset_doctor.files.images import decoded
 from dataset_doctor.files.processes import processors
 from dataset_doctor.files.reading import Unreadable, read_regular
