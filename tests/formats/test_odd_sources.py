@@ -292,3 +292,16 @@ def test_a_damaged_file_that_holds_an_array_twice_is_not_written(tmp_path: Path)
 
     with pytest.raises(UsageError, match="is damaged"):
         dd.write(plan.apply(dataset), tmp_path / "out", "coco")
+
+
+def test_members_that_are_no_arrays_give_way_to_those_of_other_files(tmp_path: Path) -> None:
+    """One file has a number for its categories; what is split anew has the other's."""
+    entries = [{"id": number, "file_name": f"{number}.jpg", "width": 64, "height": 48} for number in (1, 2)]
+    files: dict[str, str | bytes] = {
+        "annotations/instances_train.json": document(images=entries[:1], annotations=[], categories=0),
+        "annotations/instances_val.json": document(images=entries[1:], annotations=[{"id": 1, "image_id": 2, "category_id": 1, **SQUARE}]),
+    }
+    dataset = dd.read(save(tmp_path / "data", files, ("images/train/1.jpg", "images/val/2.jpg")))
+    dd.write(dd.split(dataset, ratios=(0.5, 0.5), group_by="none").apply(dataset), tmp_path / "out", "coco")
+
+    assert dd.read(tmp_path / "out").class_names == ("cat",)

@@ -568,18 +568,19 @@ def _composed(
     files: Sequence[Cut], images: Iterator[bytes], annotations: Iterator[bytes], categories: Sequence[bytes]
 ) -> Iterator[bytes | memoryview]:
     """Put a label file together: the other members as the files have them, the first that has one, then the three arrays."""
+    arrays: dict[str, Iterator[bytes]] = {"images": images, "annotations": annotations, "categories": iter(categories)}
     others: dict[str, bytes] = {}
     for file in files:
         for key, value in file.others.items():
-            others.setdefault(key, value)
+            if key not in arrays:  # it is no array there
+                others.setdefault(key, value)
     others = {"info": b"{}", "licenses": b"[]"} | others
-    order = [key for key in files[0].order if key in others or key in ("images", "annotations", "categories")]
-    order += [key for key in (*others, "images", "annotations", "categories") if key not in order]
-    arrays: dict[str, Iterator[bytes]] = {"images": images, "annotations": annotations, "categories": iter(categories)}
+    order = [key for key in files[0].order if key in others or key in arrays]
+    order += [key for key in (*others, *arrays) if key not in order]
     for number, key in enumerate(order):
         yield b"{" if not number else b",\n"
         yield encoded(key) + b": "
-        if key in arrays and key not in others:
+        if key in arrays:
             yield b"["
             for count, record in enumerate(arrays[key]):
                 yield b",\n" if count else b"\n"
