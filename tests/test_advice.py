@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import shlex
@@ -14,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dataset_doctor.cli.app import main
+from tests.command import run
 from tests.conftest import FIXTURES
 from tests.test_recommend import coco
 
@@ -22,11 +20,9 @@ Report = dict[str, Any]
 
 
 def invoke(*words: str) -> tuple[int, str, str]:
-    """Run the command in this process; exit code, stdout and stderr."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as left:
-        main(list(words))
-    return int(left.value.code or 0), *(stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined, return-value]
+    """Run the command; exit code, stdout and stderr."""
+    done = run(*words, timeout=300)
+    return done.returncode, done.stdout, done.stderr
 
 
 def audit(*words: str) -> Report:

@@ -20,7 +20,7 @@ from dataset_doctor.checks import CHECKS
 from dataset_doctor.errors import OutputRefused, UsageError
 from dataset_doctor.findings import Finding
 from dataset_doctor.scan import look
-from tests.command import run
+from tests.command import run, run_alone
 
 FORMATS = ("coco", "voc", "yolo", "folder")
 PLACE = ("file", "line", "pointer", "image", "class_name", "split")
@@ -140,7 +140,7 @@ def test_it_stays_small(written: Written) -> None:
 @pytest.mark.parametrize("form", FORMATS)
 def test_two_runs_give_the_same_bytes(form: str, written: Written, tmp_path: Path) -> None:
     """Another process, another folder, another hash seed: the same files."""
-    done = run("demo", tmp_path / "again", "--format", form, PYTHONHASHSEED="7")
+    done = run_alone("demo", tmp_path / "again", "--format", form, PYTHONHASHSEED="7")
 
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "again") == contents(written[form])

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import json
 import os
 import shutil
-import subprocess
 import time
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,28 +15,12 @@ import pytest
 
 import dataset_doctor as dd
 from dataset_doctor import gate
-from dataset_doctor.cli.app import main
 from dataset_doctor.dataset import Place
 from dataset_doctor.errors import UsageError
 from dataset_doctor.findings import Finding, Severity
-from tests import command
+from tests.command import run
 from tests.conftest import FIXTURES
 from tests.report.reports import make_finding
-
-
-def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `dataset-doctor` in this process, which is many times faster than in one of its own, and see what a user would."""
-    out, err, before, status = io.StringIO(), io.StringIO(), Path.cwd(), 0
-    os.chdir(cwd or before)
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main([str(argument) for argument in arguments])
-    except SystemExit as left:
-        status = int(left.code or 0)
-    finally:
-        os.chdir(before)
-    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
-
 
 GOOD = "0 0.5 0.5 0.2 0.2"
 NO_AREA = "0 0.5 0.5 0 0.2"
@@ -284,7 +265,7 @@ def test_odd_files_are_not_read_as_a_baseline(tmp_path: Path) -> None:
         "dangling": "no such file",
         "huge": "over the limit of 256 MiB",
     }.items():
-        done = command.run("audit", FIXTURES / "yolo", "--baseline", tmp_path / name)
+        done = run("audit", FIXTURES / "yolo", "--baseline", tmp_path / name)
         assert (done.returncode, done.stdout) == (2, "")
         assert says in done.stderr
 
@@ -572,7 +553,7 @@ def test_a_pipe_is_no_configuration(tmp_path: Path) -> None:
     """It is refused, not waited for."""
     os.mkfifo(tmp_path / "pipe.toml")
 
-    assert "not a regular file" in command.run("audit", FIXTURES / "yolo", "--config", tmp_path / "pipe.toml").stderr
+    assert "not a regular file" in run("audit", FIXTURES / "yolo", "--config", tmp_path / "pipe.toml").stderr
 
 
 def test_a_report_never_replaces_what_lies_in_the_dataset(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from PIL import Image
 from dataset_doctor import DoctorError, read
 from dataset_doctor import write as write_dataset
 from dataset_doctor.formats import read_picture, unalterable
+from tests.command import run, run_alone
 from tests.conftest import ROOT
 
 ADDRESS_SPACE_BYTES = 2 << 30
@@ -185,17 +187,11 @@ def limited() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
 
 
-def audit_limited(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Audit under the limits, in the folder above the dataset."""
-    return subprocess.run(
-        [sys.executable, "-m", "dataset_doctor", "audit", str(root), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        cwd=root.parent,
-        preexec_fn=limited,
-        env={**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
-    )
+WAYS = {
+    "here": partial(run, timeout=SECONDS),
+    "limited": partial(run_alone, timeout=SECONDS, preexec_fn=limited, PYTHONPATH=str(ROOT), OPENBLAS_NUM_THREADS="1"),
+}
+"""Run the command in time, and in memory too."""
 
 
 def listing(folder: Path) -> dict[str, tuple[int, int]]:
@@ -208,8 +204,9 @@ def listing(folder: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
+@pytest.mark.parametrize("way", ["here", pytest.param("limited", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", CASES)
-def test_hostile_dataset_is_survived(name: str, tmp_path: Path) -> None:
+def test_hostile_dataset_is_survived(name: str, way: str, tmp_path: Path) -> None:
     """A clear exit code in time and memory; nothing made, changed, run, leaked or sent raw to the terminal."""
     root = tmp_path / "data"
     root.mkdir()
@@ -217,7 +214,10 @@ def test_hostile_dataset_is_survived(name: str, tmp_path: Path) -> None:
     before = listing(tmp_path)
 
     reports = [tmp_path / f"report.{end}" for end in ("html", "md", "csv", "sarif")]
-    shown, machine = audit_limited(root), audit_limited(root, "--json", *(word for report in reports for word in ("-o", str(report))))
+    shown, machine = (
+        WAYS[way]("audit", root, *options, cwd=tmp_path)
+        for options in ((), ("--json", *(word for report in reports for word in ("-o", report))))
+    )
     saved = "".join(report.read_text("utf-8") for report in reports if report.exists())
     for report in reports:
         report.unlink(missing_ok=True)
@@ -245,7 +245,7 @@ def test_what_is_wrong_is_said_with_its_place(name: str, tmp_path: Path) -> None
     root.mkdir()
     CASES[name](root)
 
-    report = json.loads(audit_limited(root, "--json").stdout)
+    report = json.loads(run("audit", root, "--json").stdout)
 
     assert any(f["severity"] == "error" and f["locations"][0]["file"] for f in report["findings"])
 

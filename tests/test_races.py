@@ -9,18 +9,15 @@ from __future__ import annotations
 import ast
 import os
 import shutil
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import pytest
 
 import dataset_doctor
 from dataset_doctor import DoctorError, audit, read, rebalance, split, weigh, write
 from dataset_doctor.files.staging import STAGED
-from tests import command
+from tests.command import in_time, run
 from tests.conftest import FIXTURES
 
 SECONDS = 60
@@ -103,20 +100,6 @@ RUNS = [
 IMAGES, LABELS = (".jpg", ".png"), (".json", ".txt", ".xml", ".yaml")
 
 
-@contextmanager
-def in_time() -> Iterator[None]:
-    """Fail what blocks."""
-
-    def late(_: int, __: FrameType | None) -> None:
-        pytest.fail(f"still busy after {SECONDS} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(SECONDS)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
 @pytest.mark.parametrize(("name", "source"), RUNS)
 def test_a_source_that_changes_is_refused_or_does_no_harm(name: str, source: str, tmp_path: Path) -> None:
     """Images or labels are exchanged once the dataset is read, or as its images are written."""
@@ -179,15 +162,15 @@ def test_no_file_that_the_user_names_may_block(option: str, tmp_path: Path) -> N
     """A pipe in the place of a file that an option names is refused."""
     os.mkfifo(tmp_path / "pipe.toml")
 
-    assert command.run("audit", FIXTURES / "coco", "--no-pixels", option, tmp_path / "pipe.toml").returncode == 2
+    assert run("audit", FIXTURES / "coco", "--no-pixels", option, tmp_path / "pipe.toml").returncode == 2
 
 
 def test_no_report_is_read_from_or_written_to_a_pipe(tmp_path: Path) -> None:
     """Neither `--from-report` nor `-o` opens one."""
     os.mkfifo(tmp_path / "pipe.json")
 
-    assert command.run("rebalance", FIXTURES / "coco", tmp_path / "out", "--from-report", tmp_path / "pipe.json").returncode == 2
-    assert command.run("audit", FIXTURES / "coco", "--no-pixels", "-o", tmp_path / "pipe.json").returncode == 2
+    assert run("rebalance", FIXTURES / "coco", tmp_path / "out", "--from-report", tmp_path / "pipe.json").returncode == 2
+    assert run("audit", FIXTURES / "coco", "--no-pixels", "-o", tmp_path / "pipe.json").returncode == 2
     assert (tmp_path / "pipe.json").is_fifo()
 
 
@@ -201,8 +184,8 @@ DOORS = {
     "demo/__init__.py": "reads what the door opened",
     "scan/_worker.py": "pipes of its own",
     "report/html/_document.py": "the package's own files",
-    "verify/training.py": "its own files, and /proc",
-    "verify/pictures.py": "a temporary file of its own",
+    "trials/training.py": "its own files, and /proc",
+    "trials/pictures.py": "a temporary file of its own",
     "cli/app.py": "/dev/null",
 }
 

@@ -103,18 +103,14 @@ def test_a_killed_scan_is_taken_up_again(tmp_path: Path, monkeypatch: pytest.Mon
         tmp_path / "data", {f"{i:04}.png": data for i, data in enumerate([encoded(photo(seed, 800, 600), "PNG") for seed in range(5)] * 20)}
     )
     script = (
-        "import sys\nfrom pathlib import Path\nfrom dataset_doctor import scan as package\nfrom dataset_doctor.formats import read\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom dataset_doctor import scan as package\nfrom dataset_doctor.formats import read\n"
         "package.BATCH_ROWS = 8\n"
-        "package.scan(read(sys.argv[1], format='folder'), workers=1, cache=Path(sys.argv[2]), progress=lambda *step: print(step[1], flush=True))\n"
+        "def killed(_, done, __):\n    done < 36 or os.kill(os.getpid(), signal.SIGKILL)\n"
+        "package.scan(read(sys.argv[1], format='folder'), workers=1, cache=Path(sys.argv[2]), progress=killed)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", script, str(tmp_path / "data"), str(tmp_path / "cache")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if int(line) >= 36:
-                break
-        process.send_signal(signal.SIGKILL)
+    assert subprocess.run(command, env=environment, check=False, timeout=120).returncode == -signal.SIGKILL
     pixels, first = asked(dataset, tmp_path / "cache")
     assert 24 <= first["image files"][0] < 100
     assert same(pixels, scan(dataset, cache=None))
