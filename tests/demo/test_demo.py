@@ -21,6 +21,7 @@ from dataset_doctor.errors import OutputRefused, UsageError
 from dataset_doctor.findings import Finding
 from dataset_doctor.scan import look
 from tests.command import run, run_alone
+from tests.conftest import ROOT
 
 FORMATS = ("coco", "voc", "yolo", "folder")
 PLACE = ("file", "line", "pointer", "image", "class_name", "split")
@@ -320,9 +321,7 @@ def test_a_kill_in_the_middle_leaves_nothing_half_written(before: demo.Demo | No
         demo.write(demo.make("folder"), Path("out"), force=True)
     """
 
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, check=False, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
     assert done.returncode == -signal.SIGKILL
     assert contents(tmp_path / "out") == old

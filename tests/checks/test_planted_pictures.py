@@ -18,6 +18,7 @@ import pytest
 from PIL import Image, ImageFilter, ImageOps
 
 from tests.command import run
+from tests.conftest import ROOT
 
 N_GOOD = 60
 SIZE = (320, 240)
@@ -267,7 +268,7 @@ def test_bad_pictures_are_found_where_they_are(tmp_path: Path, layout: str) -> N
 @pytest.fixture(scope="module")
 def comparison() -> ModuleType:
     """The script that plants pictures for the comparison with CleanVision."""
-    spec = importlib.util.spec_from_file_location("pictures_benchmark", Path(__file__).parents[1] / "benchmarks" / "pictures.py")
+    spec = importlib.util.spec_from_file_location("pictures_benchmark", ROOT / "benchmarks" / "pictures.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.command import run
 from tests.conftest import FIXTURES
-from tests.test_recommend import coco
+from tests.recommend.test_recommend import coco
 
 Report = dict[str, Any]
 

@@ -25,8 +25,8 @@ from dataset_doctor.weights import EXPORTERS, ClassWeights, export
 from dataset_doctor.weights.exporters import nearest_power
 from tests.conftest import FIXTURES, ROOT
 from tests.drawing import draw
-from tests.test_weight_files import HOSTILE, hostile
-from tests.test_weights import holding
+from tests.weights.test_weight_files import HOSTILE, hostile
+from tests.weights.test_weights import holding
 
 FILES = [(name, suffix) for name, made in EXPORTERS.items() for suffix in made.files]
 PAGE = (ROOT / "docs/trainers.md").read_text(encoding="utf-8")

@@ -12,8 +12,8 @@ import pytest
 from _pytest.mark import ParameterSet
 from PIL import Image
 
+from tests.cli.terminal import AT_ONCE, READY, Shown, in_terminal, waiting_at_import, waiting_at_progress
 from tests.conftest import FIXTURES
-from tests.terminal import AT_ONCE, READY, Shown, in_terminal, waiting_at_import, waiting_at_progress
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 

@@ -15,8 +15,8 @@ from dataset_doctor.report.weights import show
 from dataset_doctor.weights import load
 from tests.command import run
 from tests.conftest import FIXTURES
-from tests.test_weight_files import hostile
-from tests.test_weights import holding
+from tests.weights.test_weight_files import hostile
+from tests.weights.test_weights import holding
 
 TABLE = """\
  drawn  ·  inverse class weights  ·  instances of train

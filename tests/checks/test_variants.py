@@ -16,8 +16,9 @@ from dataset_doctor.audit import audit
 from dataset_doctor.checks import select
 from dataset_doctor.formats import read
 from dataset_doctor.scan import scan
+from tests.conftest import ROOT
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = ROOT / "benchmarks"
 N_ORDINARY, N_CHANGED = 24, 4
 
 

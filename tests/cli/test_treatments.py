@@ -10,8 +10,6 @@ import pytest
 
 from tests.command import run
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
-
 
 @pytest.fixture(scope="module")
 def park(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -18,7 +18,7 @@ from dataset_doctor.report import weight_files
 from dataset_doctor.report.weight_files import FILES, save
 from dataset_doctor.weights import ClassWeights, load
 from tests.conftest import ROOT
-from tests.test_weights import holding
+from tests.weights.test_weights import holding
 
 HOSTILE = (
     "'); import os; os.mkdir('pwned'); ('",

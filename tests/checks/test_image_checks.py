@@ -17,9 +17,9 @@ from dataset_doctor.findings import Check, Facts, Finding, Severity
 from dataset_doctor.formats import read
 from dataset_doctor.pixels import Duplicates
 from dataset_doctor.scan import look
+from tests.conftest import FIXTURES
 from tests.drawing import draw, drawn_pixels
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 PICTURES = select(["DD4", "DD5", "split-leakage"])
 
 
