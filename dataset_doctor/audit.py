@@ -12,8 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from dataset_doctor.checks import CHECKS
+from dataset_doctor.checks.settings import changed, validated
 from dataset_doctor.dataset import NO_ID, NO_SOURCE, Dataset, Place, Rows, Shapes
-from dataset_doctor.findings import POLICIES, Check, Described, Facts, Finding, Found, NotRun, Policy, Report, Run, Severity
+from dataset_doctor.findings import POLICIES, Check, Described, Facts, Finding, Found, NotRun, Policy, Report, Run, Settings, Severity
 from dataset_doctor.formats import LeftOut, begin_shapes, fingerprint, format_of
 from dataset_doctor.pixels import Duplicates, Pixels
 from dataset_doctor.recommend import recommend
@@ -36,6 +37,7 @@ def audit(
     duplicates: Duplicates | None = None,
     why_no_pixels: str | None = None,
     shapes: Shapes | None = None,
+    settings: Settings | None = None,
 ) -> Report:
     """Count what a dataset holds and look for defects.
 
@@ -49,6 +51,10 @@ def audit(
         duplicates: Which of the pictures are the same, found from `pixels`.
         why_no_pixels: Why there are no `pixels` though they were wanted; the checks that need them are then reported as not run.
         shapes: What `read_shapes` gave; by default it is asked where a check needs it.
+        settings: Thresholds to judge by: `{"DD105": {"min_side_px": 3}}`. The page of a check lists its own.
+
+    Raises:
+        UsageError: `settings` name no check or threshold, or a value that it cannot have.
     """
     begun = time.perf_counter()
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -56,7 +62,8 @@ def audit(
     # Shapes are measured by other processes where they are many; what does not need them is done meanwhile.
     wanted = shapes is None and any(check.needs_shapes for check in checks)
     pending = begin_shapes(dataset) if wanted else lambda: shapes
-    facts = Facts(statistics(dataset), policy, pixels=pixels, duplicates=duplicates)
+    chosen = validated(settings or {})
+    facts = Facts(statistics(dataset), policy, pixels=pixels, duplicates=duplicates, settings=chosen)
     identity = fingerprint(dataset)
     runnable = [check for check in checks if pixels is not None or not check.needs_pixels]
     results = _run([check for check in runnable if not check.needs_shapes], dataset, facts)
@@ -79,6 +86,7 @@ def audit(
         recommendations=recommendations,
         not_run=tuple(not_run),
         normalisation=None if pixels is None else normalisation(dataset, pixels),
+        thresholds=changed(chosen),
         run=Run(started, round(time.perf_counter() - begun, 3), str(dataset.root), platform.node(), dict(options or {})),
     )
 
@@ -117,7 +125,7 @@ def _run(checks: Sequence[Check], dataset: Dataset, facts: Facts) -> dict[str, F
     for check in checks:
         try:
             with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are findings, not surprises
-                results[check.code] = check.run(dataset, facts)
+                results[check.code] = check.find(dataset, facts)
         except MemoryError:
             results[check.code] = NotRun(check.code, "not enough memory")
     return results

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -100,13 +100,46 @@ def screening(prior: float) -> Policy:
     return Policy("screening", wanted * 0.9, min(1.0, wanted * 1.1), prior)
 
 
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A number by which a check judges, and which users can set. Where the default is a whole number, so is every value.
+
+    name     as users write it, with its unit: `DD105.min_side_px`
+    default  what holds unless it is set
+    meaning  what the number is, with its unit
+    lower, upper  the smallest and the largest value
+    """
+
+    name: str
+    default: float
+    meaning: str
+    lower: float = 0
+    upper: float = math.inf
+
+
+Settings = Mapping[str, Mapping[str, float]]
+"""Thresholds that a user set: values by name, by the code of their check."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedThreshold:
+    """A threshold that is not at its default, as a report says it."""
+
+    code: str
+    name: str
+    value: float
+    default: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Facts:
     """What an audit knows besides the dataset itself when it runs the checks.
 
     shapes      one row an annotation; None where no check asked for them or the format has none
     pixels      one row an image; None where the image files were not looked into
-    duplicates  what `pixels` says of pictures that are the same; None where `pixels` is
+    duplicates  what `pixels` says of images that are the same; None where `pixels` is
+    settings    thresholds that the user set
+    thresholds  by name, those of the check that is given these facts
     """
 
     statistics: Statistics
@@ -114,7 +147,13 @@ class Facts:
     shapes: Shapes | None = None
     pixels: Pixels | None = None
     duplicates: Duplicates | None = None
+    settings: Settings = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     _made: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, threshold: Threshold) -> float:
+        """Give the value of a threshold that the check declares."""
+        return self.thresholds[threshold.name]
 
     def once(self, name: str, make: Callable[[], Made]) -> Made:
         """Make what several checks need when the first of them asks, and give the same to the others."""
@@ -145,23 +184,48 @@ class Found:
     compared: bool = False
 
 
+CheckFunction = Callable[[Dataset, Facts], "Found | None"]
+
+
+def judged_by(*thresholds: Threshold) -> Callable[[CheckFunction], CheckFunction]:
+    """Declare the thresholds of a check, in the order in which its page lists them; the check reads them as `facts[THRESHOLD]`."""
+
+    def declare(run: CheckFunction) -> CheckFunction:
+        vars(run)["thresholds"] = thresholds
+        return run
+
+    return declare
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One kind of defect: a stable code, a name that states the problem, and the function that looks for it.
 
     The function's docstring is its page: the first line says what it flags, then `**Why it matters.**`, `**Usual cause.**`,
     `**What to do.**` and, where one helps, `**Example.**`. `kind` says what treats it where that is no fix. A check that `needs_shapes`
-    finds nothing where `Facts.shapes` is None; one that `needs_pixels` does not run where `Facts.pixels` is.
+    finds nothing where `Facts.shapes` is None; one that `needs_pixels` does not run where `Facts.pixels` is. The docstring writes
+    the default of one of its `thresholds` as `{min_side_px}`, or `{max_share:%}` in per cent.
     """
 
     code: str
     name: str
     severity: Severity
     fix: Fix
-    run: Callable[[Dataset, Facts], Found | None]
+    run: CheckFunction
     needs_shapes: bool = False
     needs_pixels: bool = False
     kind: TreatmentKind | None = None
+
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """The numbers by which it judges and which users can set."""
+        declared: tuple[Threshold, ...] = getattr(self.run, "thresholds", ())
+        return declared
+
+    def find(self, dataset: Dataset, facts: Facts) -> Found | None:
+        """Run the check with the thresholds that hold for it."""
+        defaults = {threshold.name: threshold.default for threshold in self.thresholds}
+        return self.run(dataset, dataclasses.replace(facts, thresholds={**defaults, **facts.settings.get(self.code, {})}))
 
     @property
     def safety(self) -> Safety | None:
@@ -182,8 +246,18 @@ class Check:
 
     @property
     def page(self) -> str:
-        """The explanation of the check, as Markdown."""
-        return inspect.cleandoc(self.run.__doc__ or "")
+        """The explanation of the check, as Markdown: its docstring, then its thresholds."""
+        defaults = {threshold.name: threshold.default for threshold in self.thresholds}
+
+        def default(match: re.Match[str]) -> str:
+            return percent(defaults[match[1]]) if match[2] else number(defaults[match[1]])
+
+        text = re.sub(r"\{(\w+)(:%)?\}", default, inspect.cleandoc(self.run.__doc__ or ""))
+        if not self.thresholds:
+            return text
+        example = f"{self.code}.{self.thresholds[0].name}={number(self.thresholds[0].default)}"
+        rows = [f"* `{one.name}` = {number(one.default)}: {one.meaning}" for one in self.thresholds]
+        return "\n".join([f"{text}\n\n**Thresholds.** Change one with `--set {example}`, or in the configuration.\n", *rows])
 
     @property
     def summary(self) -> str:
@@ -269,6 +343,15 @@ def listed(parts: Iterable[str], total: int | None = None) -> str:
     return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
 
 
+def number(value: float) -> str:
+    """Write a number with at most four figures, or all of a whole one.
+
+    >>> number(30.0), number(8 / 255), number(12345)
+    ('30', '0.03137', '12345')
+    """
+    return f"{value:.0f}" if value == round(value) else f"{value:.4g}"
+
+
 def percent(share: float) -> str:
     """Write a share with at least two figures.
 
@@ -311,7 +394,8 @@ class Run:
 class Report:
     """The result of an audit: what the dataset holds, what is wrong with it, what to do, and what was not looked at.
 
-    `normalisation` is the mean and deviation of the training pictures' channels; None where the pictures were not looked into.
+    `normalisation` is the mean and deviation of the training images' channels; None where the images were not looked into.
+    `thresholds` are those that are not at their defaults.
     """
 
     version: str
@@ -322,6 +406,7 @@ class Report:
     not_run: tuple[NotRun, ...]
     run: Run
     normalisation: Normalisation | None = None
+    thresholds: tuple[ChangedThreshold, ...] = ()
 
     def worst(self) -> Severity | None:
         """Give the highest severity among the findings, or None where there is none."""
@@ -371,6 +456,7 @@ class Report:
             "boxes": None if tables.boxes is None else plain(tables.boxes),
             "normalisation": None if self.normalisation is None else plain(self.normalisation),
             "co_occurrence": [plain(pair) for pair in tables.co_occurrence],
+            "thresholds": [plain(threshold) for threshold in self.thresholds],
             "findings": [plain_finding(finding) for finding in self.findings],
             "recommendations": recommendations,
             "not_run": [plain(check) for check in self.not_run],

@@ -12,28 +12,32 @@ import numpy as np
 from dataset_doctor.checks._classes import class_places, counts_of, named, training_split
 from dataset_doctor.checks._found import reported
 from dataset_doctor.dataset import NO_ID, Dataset, LabelState, Place
-from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.findings import Facts, Found, Severity, Threshold, judged_by, number, percent, plural
 from dataset_doctor.formats import format_of
 from dataset_doctor.statistics import RARE_IMAGES
 
-IMBALANCE = 10.0
-"""Largest ÷ smallest class from which on an effect on accuracy was measured (Buda et al., 2018)."""
+MIN_RATIO = Threshold("min_ratio", 10.0, "smallest ratio of the largest to the smallest class that is an imbalance", lower=1)
+"""An effect on accuracy was measured from about this ratio on (Buda et al., 2018)."""
 
-IMBALANCE_BASE = 50
-"""Instances of the largest class below which a ratio says little: the difference is a handful of images."""
+MIN_LARGEST_INSTANCES = Threshold("min_largest_instances", 50, "fewest instances of the largest class for a warning")
+"""With fewer, a ratio says little: the difference is a handful of images."""
 
-UNLABELED_SHARE = 0.1
+MAX_RARE_IMAGES = Threshold("max_rare_images", RARE_IMAGES, "most training images of a rare class", lower=1)
+
+MAX_IGNORED_IMAGES = Threshold("max_ignored_images", 3, "most background images that are never too many, with the policy `detector`")
+MAX_BACKGROUND_ONLY_IMAGES = Threshold("max_background_only_images", 3, "most images of a split that may all be background", lower=0)
+
+MIN_UNLABELED_IMAGES = Threshold("min_unlabeled_images", 3, "fewest images without a label file for a warning")
+MAX_UNLABELED_SHARE = Threshold("max_unlabeled_share", 0.1, "largest share of images without a label file that is no warning", upper=1)
 """Ultralytics advises up to 10 % of background images; more images without a label file are hardly all meant as such."""
-
-FEW = 3
-"""Up to this many images are an oversight, not a pattern."""
 
 
 # How often each class occurs ----------------------------------------------------------------------------------------
 
 
+@judged_by(MIN_RATIO, MIN_LARGEST_INSTANCES)
 def class_imbalance(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag datasets in which the most frequent class has at least ten times as many training instances as the rarest.
+    """Flag datasets in which the most frequent class has at least {min_ratio} times as many training instances as the rarest.
 
     **Why it matters.** A model trained on such counts leans towards the frequent classes, and an average over all instances hides it.
     From a ratio of about 10 on the effect was measured again and again (Buda et al., 2018). There is no law: a rare class that looks like
@@ -53,22 +57,24 @@ def class_imbalance(dataset: Dataset, facts: Facts) -> Found | None:
         return None
     largest, smallest = used[instances[used].argmax()], used[::-1][instances[used][::-1].argmin()]  # as tables of classes end
     ratio = instances[largest] / instances[smallest]
-    if ratio < IMBALANCE:
+    least = facts[MIN_RATIO]
+    if ratio < least:
         return None
-    rare = used[instances[used] * IMBALANCE <= instances[largest]]
+    rare = used[instances[used] * least <= instances[largest]]
     names = dataset.class_names
     where = "" if split is None else f" in {dataset.splits[split]}"
     message = (
         f"{names[largest]} holds {instances[largest] / instances.sum():.0%} of the {instances.sum():,} instances"
-        f"{where}, {ratio:,.1f} × {names[smallest]}; {plural(len(rare), 'class has', 'classes have')} at most a tenth as many"
+        f"{where}, {ratio:,.1f} × {names[smallest]}; {plural(len(rare), 'class has', 'classes have')} at most {percent(1 / least)} as many"
     )
-    severity = Severity.WARNING if instances[largest] >= IMBALANCE_BASE else Severity.INFO
+    severity = Severity.WARNING if instances[largest] >= facts[MIN_LARGEST_INSTANCES] else Severity.INFO
     places = class_places(dataset, rare.tolist(), dataset.training_split)
     return Found(len(rare), message, places=places, severity=severity)
 
 
+@judged_by(MAX_RARE_IMAGES)
 def class_rare(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag classes that at most 10 training images hold.
+    """Flag classes that at most {max_rare_images} training images hold.
 
     **Why it matters.** LVIS calls them rare and measures them apart, because models miss most of them. With so few images, the accuracy
     of the class is hardly more than chance: one image more or less changes it by a tenth.
@@ -79,14 +85,14 @@ def class_rare(dataset: Dataset, facts: Facts) -> Found | None:
     """
     split = training_split(dataset)
     images, _ = counts_of(facts, split)
-    rows = np.flatnonzero((images > 0) & (images <= RARE_IMAGES))
+    rows = np.flatnonzero((images > 0) & (images <= facts[MAX_RARE_IMAGES]))
     if not len(rows):
         return None
     rows = rows[np.argsort(images[rows], kind="stable")]
     where = "" if split is None else "training "
     class_names = dataset.class_names
     names = named([f"{class_names[row]} ({images[row]:,})" for row in rows.tolist()])
-    message = f"{plural(len(rows), 'class has', 'classes have')} at most {RARE_IMAGES} {where}images: {names}"
+    message = f"{plural(len(rows), 'class has', 'classes have')} at most {number(facts[MAX_RARE_IMAGES])} {where}images: {names}"
     return Found(len(rows), message, places=class_places(dataset, rows.tolist(), dataset.training_split))
 
 
@@ -332,6 +338,7 @@ def class_ids_gapped(dataset: Dataset, facts: Facts) -> Found | None:
 # Images that hold nothing -------------------------------------------------------------------------------------------
 
 
+@judged_by(MAX_IGNORED_IMAGES)
 def background_share(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag a share of background images outside what the policy wants.
 
@@ -354,7 +361,8 @@ def background_share(dataset: Dataset, facts: Facts) -> Found | None:
         row = facts.statistics.splits[split]
         images, background = row.images, row.background_images
         positive = images - background - row.unlabeled_images
-    if not images or policy.low <= background / images <= policy.high or (policy.name == "detector" and background <= FEW):
+    few = policy.name == "detector" and background <= facts[MAX_IGNORED_IMAGES]
+    if not images or few or policy.low <= background / images <= policy.high:
         return None
     states = dataset.images.label_state == LabelState.BACKGROUND
     rows = np.flatnonzero(states if split is None else states & dataset.images.in_split[:, split])
@@ -364,6 +372,7 @@ def background_share(dataset: Dataset, facts: Facts) -> Found | None:
     return Found(len(rows), message, images=rows, severity=Severity.INFO if policy.name == "detector" else Severity.WARNING)
 
 
+@judged_by(MAX_BACKGROUND_ONLY_IMAGES)
 def no_annotations(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag splits without a single annotation.
 
@@ -378,7 +387,7 @@ def no_annotations(dataset: Dataset, facts: Facts) -> Found | None:
     severity = Severity.INFO
     for row in facts.statistics.splits:
         if row.images and not row.annotations:
-            only_background = row.background_images == row.images <= FEW
+            only_background = row.background_images == row.images <= facts[MAX_BACKGROUND_ONLY_IMAGES]
             needed = row.name in (dataset.training_split, "val", "all") and not only_background
             severity = Severity.ERROR if needed else severity
             own = np.flatnonzero(dataset.source_split == dataset.splits.index(row.name))
@@ -391,6 +400,7 @@ def no_annotations(dataset: Dataset, facts: Facts) -> Found | None:
     return Found(len(places), message, places=places, severity=severity)
 
 
+@judged_by(MIN_UNLABELED_IMAGES, MAX_UNLABELED_SHARE)
 def image_unlabeled(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag images without a label file in a split where others have one.
 
@@ -412,7 +422,7 @@ def image_unlabeled(dataset: Dataset, facts: Facts) -> Found | None:
     if not len(rows):
         return None
     among = int(images.in_split[:, some].any(axis=1).sum())
-    many = len(rows) >= FEW and len(rows) > UNLABELED_SHARE * among
+    many = len(rows) >= facts[MIN_UNLABELED_IMAGES] and len(rows) > facts[MAX_UNLABELED_SHARE] * among
     taken = "; YOLO trainers take them for background" if format_of(dataset).unlabeled_is_background else ""
     message = f"{plural(len(rows), 'image has', 'images have')} no label file, {len(rows) / among:.0%} of those in labelled splits{taken}"
     return Found(len(rows), message, images=rows, severity=Severity.WARNING if many else Severity.INFO)

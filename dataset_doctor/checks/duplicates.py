@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from dataset_doctor.checks._groups import groups_found, picture_groups, with_first
 from dataset_doctor.dataset import Dataset, LabelState, Rows
-from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.findings import Facts, Found, Severity, Threshold, judged_by, plural
 from dataset_doctor.formats import format_of
 from dataset_doctor.pixels import TURN_BACK, Duplicates
 from dataset_doctor.relations import stems_of, without_export
 from dataset_doctor.scan.near import clusters
 
-TOLERANCE_PX, TOLERANCE_SHARE = 1.0, 0.01
-"""Boxes of two copies say the same if no corner differs by more than a pixel, or by more than this share of the image's longer side."""
+MAX_CORNER_DIFFERENCE_PX = Threshold("max_corner_difference_px", 1.0, "how far the corners of one box may differ, in pixels")
+MAX_CORNER_DIFFERENCE_SHARE = Threshold(
+    "max_corner_difference_share", 0.01, "how far the corners of one box may differ, as a share of the image's longer side", upper=1
+)
 
 MIRRORED = 2
 TURNED = (
@@ -90,6 +92,7 @@ def image_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
     return dataclasses.replace(found, details=details)
 
 
+@judged_by(MAX_CORNER_DIFFERENCE_PX, MAX_CORNER_DIFFERENCE_SHARE)
 def duplicate_label_conflict(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag identical images that are labelled differently, and images of one shot that lie in different classes.
 
@@ -99,7 +102,8 @@ def duplicate_label_conflict(dataset: Dataset, facts: Facts) -> Found | None:
     **Usual cause.** Two annotators, or a class that was corrected in one copy only; pictures of two classes, sorted into both
     folders.
 
-    **What to do.** Look at both, keep one picture with all objects labelled. Boxes count as the same up to a pixel or 1 % of the image.
+    **What to do.** Look at both, keep one picture with all objects labelled. Boxes count as the same up to {max_corner_difference_px} px or
+    {max_corner_difference_share:%} of the image.
 
     Of nearly identical images (image-near-duplicate) only class folders are compared, since a crop may leave boxes out; alone they are a
     warning, since two things that look alike, as two traffic signs, may differ in just what the classes are about.
@@ -118,7 +122,7 @@ def duplicate_label_conflict(dataset: Dataset, facts: Facts) -> Found | None:
         known = group[dataset.images.label_state[group] != LabelState.UNLABELED]
         records = [order[start[row] : start[row + 1]] for row in known.tolist()]
         named = [_class_names(dataset, rows) for rows in records]
-        tolerance = TOLERANCE_PX if not len(known) else np.nanmax([TOLERANCE_PX, *(TOLERANCE_SHARE * longer[known])])
+        tolerance = float(np.nanmax([facts[MAX_CORNER_DIFFERENCE_PX], *(facts[MAX_CORNER_DIFFERENCE_SHARE] * longer[known])]))
         other_class = next((at for at, names in enumerate(named) if names != named[0]), 0)
         same = [_same_boxes(boxes, annotations.class_index, records[0], rows, tolerance) for rows in records]
         other_box = same.index(False) if False in same else 0

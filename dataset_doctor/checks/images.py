@@ -5,6 +5,7 @@ Limits that are known to depend on the kind of pictures hold relative to the dat
 
 from __future__ import annotations
 
+import math
 import posixpath
 from collections.abc import Callable
 
@@ -13,58 +14,59 @@ from numpy.typing import NDArray
 
 from dataset_doctor.checks._found import images_found, sized_boxes
 from dataset_doctor.dataset import Dataset, Rows
-from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.findings import Facts, Found, Severity, Threshold, judged_by, plural
 from dataset_doctor.pixels import FileState, Pixels
 
-DARK_P99, BRIGHT_P5 = 0.32, 0.95
-ODD_ASPECT = 0.35
-"""The defaults of CleanVision 0.3: 99 % of the points are darker than the first; 95 % are brighter than the second; shorter ÷ longer
-side."""
+MAX_USUAL_SHARE = Threshold(
+    "max_usual_share", 0.25, "largest share of images that can be unusual; what holds for more is how the dataset is", upper=1
+)
+MIN_IMAGES = Threshold("min_images", 20, "fewest images for which it is known what is usual", lower=1)
+MAX_ROBUST_Z = Threshold("max_robust_z", -3.5, "largest robust z-score (of the logarithm) of an outlier", lower=-math.inf, upper=0)
+"""Iglewicz and Hoaglin, 1993."""
+MIN_LOG_SPREAD = 0.1
+"""Keeps datasets that are all alike from making outliers of small differences."""
+FENCE_IQR = Threshold("fence_iqr", 3.0, "distance of an outlier from the quartiles, in interquartile ranges")
+"""Tukey, 1977."""
 
-BLACK_P99 = 0.12
-"""Of pictures darker than this next to nothing is seen on a screen, whatever the rest of the dataset is like."""
+MAX_DARK_P99 = Threshold("max_dark_p99", 0.32, "99th percentile of brightness below which an image is dark, 0 to 1", upper=1)
+"""The default of CleanVision 0.3."""
+MAX_BLACK_P99 = Threshold(
+    "max_black_p99", 0.12, "99th percentile of brightness below which a screen shows next to nothing, 0 to 1", upper=1
+)
+MIN_LIT_RATIO = Threshold("min_lit_ratio", 0.1, "smallest ratio of median to bright luma; below, something lit stands on black")
+"""A specimen under a microscope, stars or a cut-out. Photographs taken in too little light have 0.25 and more."""
 
-LIT_ON_BLACK = 0.1
-"""Median of luma ÷ the bright parts: less where something lit stands on a black ground, as a specimen under a microscope, stars or a
-cut-out. Photographs taken in too little light have 0.25 and more."""
+MIN_BRIGHT_P5 = Threshold("min_bright_p5", 0.95, "5th percentile of brightness above which an image is bright, 0 to 1", upper=1)
+"""The default of CleanVision 0.3."""
+MAX_BLANK_CONTRAST = Threshold("max_blank_contrast", 0.02, "standard deviation of luma below which an image is blank, 0 to 1", upper=1)
+"""Something dark that covers half a thousandth of a white image gives as much."""
 
-BLANK_CONTRAST = 0.02
-"""Standard deviation of luma. Something dark that covers half a thousandth of a white image gives as much."""
-
-EMPTY_RELIEF = 0.02
-"""Standard deviation of luma about a smooth surface. Photographs out of focus by a twentieth of their width have more."""
-
-SIGN_ENTROPY_BITS, SIGN_ROWS = 1.0, 2
-"""A ground of one level with a line of text has up to half a bit; the evenest sky photographed has two. Of the 16 rows of `detail`."""
+MAX_EMPTY_RELIEF = Threshold(
+    "max_empty_relief", 0.02, "standard deviation of luma about a smooth surface below which an image is empty, 0 to 1", upper=1
+)
+"""Photographs out of focus by a twentieth of their width have more."""
+MAX_SIGN_ENTROPY_BITS = Threshold(
+    "max_sign_entropy_bits", 1.0, "entropy of the histogram below which there is only a small sign on a plain ground, in bits", upper=8
+)
+"""A ground of one level with a line of text has up to half a bit; the evenest sky photographed has two."""
+MAX_SIGN_ROWS = Threshold("max_sign_rows", 2, "most rows with detail of a small sign, of 16 over the height of the image", upper=16)
 
 FINE_BOX = 4 / 90
 """Of the short side. Smaller boxes have less than four pixels at the scan's scale, and what is in them cannot be seen there."""
-
 DETAIL_GRID = (16, 4)
 """Rows and columns of `Pixels.detail`."""
 
-USUAL_SHARE = 0.25
-"""What is true of more than this share of the pictures is how the dataset is, not a mistake in some of them."""
+MAX_BLURRY_SHARPNESS = Threshold("max_blurry_sharpness", 0.26, "sharpness below which an outlier is blurry")
+"""Soft but sharp enough images of some datasets have less, so that it is a condition beside the comparison with the rest of the dataset,
+never alone. docs/pixels.md says from which strength on a blur is found."""
+MIN_SHARP_SIDE_PX = Threshold("min_sharp_side_px", 16, "shorter side from which on sharpness is judged, in pixels")
+"""Two of the blocks within which it is measured."""
 
-ENOUGH = 20
-"""Pictures from which on it can be said what is usual."""
+MIN_ASPECT = Threshold("min_aspect", 0.35, "smallest ratio of the shorter to the longer side that is not extreme", upper=1)
+"""The default of CleanVision 0.3."""
+MIN_SIZE_RATIO = Threshold("min_size_ratio", 1.5, "smallest factor between an odd size and the median", lower=1)
 
-FENCE_IQR = 3.0
-"""Interquartile ranges beyond the quartiles from which a value is far out (Tukey, 1977)."""
-
-ODD_SIZE_RATIO = 1.5
-OUTLYING_Z, LEAST_SPREAD = -3.5, 0.1
-"""Robust z-score (Iglewicz and Hoaglin, 1993) of a logarithm. LEAST_SPREAD keeps datasets that are all alike from making outliers of small
-differences."""
-
-BLURRY_SHARPNESS = 0.26
-"""The sharpness that a blurry image does not reach. Soft but sharp enough images of some datasets have less, so that it is a condition
-beside the comparison with the rest of the dataset, never alone. docs/pixels.md says from which strength on a blur is found."""
-
-LEAST_SHARP_PX = 16
-"""Short side of images whose sharpness says something: two of the blocks within which it is measured."""
-
-GREY_CHROMA = 8 / 255
+MAX_GREY_CHROMA = Threshold("max_grey_chroma", 8 / 255, "largest difference of the channels of a grey image, 0 to 1", upper=1)
 """In an image with half of the span from black to white and more; less in dark, washed-out or foggy ones, whose colours are nearer to each
 other. A grey image has 0; a faint tint, as of an old print or of a camera's white balance, has up to this."""
 
@@ -209,6 +211,7 @@ def image_exif_rotated(dataset: Dataset, facts: Facts) -> Found | None:
 # Light and sharpness ------------------------------------------------------------------------------------------------
 
 
+@judged_by(MAX_DARK_P99, MAX_BLACK_P99, MIN_LIT_RATIO, MAX_ROBUST_Z, MIN_IMAGES, MAX_USUAL_SHARE)
 def image_dark(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag images that are far darker than the rest of the dataset, or nearly black.
 
@@ -218,21 +221,23 @@ def image_dark(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Remove those on which nothing can be seen; keep the others if the model will meet such images.
 
-    Flagged is an image in which no channel of 99 % of the points reaches 0.32 of full brightness, and which is darker than the others by a
-    robust z-score of -3.5 where there are 20 and more. A dataset that holds every light from noon to night has no such outliers. Below 0.12
-    an image is flagged whatever the others are like. Something lit on a black ground is not dark.
+    Flagged is an image in which no channel of 99 % of the points reaches {max_dark_p99} of full brightness, and which is darker than the
+    others by a robust z-score of {max_robust_z} where there are {min_images} and more. A dataset that holds every light from noon to night
+    has no such outliers. Below {max_black_p99} an image is flagged whatever the others are like. Something lit on a black ground is not
+    dark.
     """
 
     def dark(pixels: Pixels) -> NDArray[np.bool_]:
         value = pixels.value_p99
-        dim = (value < DARK_P99) & (pixels.brightness_p50 >= LIT_ON_BLACK * value)
-        return (value < BLACK_P99) | (dim & _outlying(value, np.isfinite(value), few=True))
+        dim = (value < facts[MAX_DARK_P99]) & (pixels.brightness_p50 >= facts[MIN_LIT_RATIO] * value)
+        return (value < facts[MAX_BLACK_P99]) | (dim & _outlying(facts, value, np.isfinite(value), few=True))
 
     return _unusual(facts, dark, "image is very dark", "images are very dark")
 
 
+@judged_by(MIN_BRIGHT_P5, MAX_BLANK_CONTRAST, MIN_IMAGES, MAX_USUAL_SHARE)
 def image_bright(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag images of which 95 % of the points are nearly white (0.95 of full brightness and more), and the rest hardly darker.
+    """Flag images of which 95 % of the points are nearly white ({min_bright_p5} of full brightness and more), and the rest hardly darker.
 
     **Why it matters.** The image is washed out or empty. Where many images are bright, as scans of documents, it is only said.
 
@@ -240,15 +245,16 @@ def image_bright(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Remove those on which nothing can be seen.
 
-    A small object on a white ground is something to see: the standard deviation of luma is below 0.02 where there is none.
+    A small object on a white ground is something to see: the standard deviation of luma is below {max_blank_contrast} where there is none.
     """
 
     def bright(pixels: Pixels) -> NDArray[np.bool_]:
-        return (pixels.brightness_p5 > BRIGHT_P5) & (pixels.contrast < BLANK_CONTRAST)
+        return (pixels.brightness_p5 > facts[MIN_BRIGHT_P5]) & (pixels.contrast < facts[MAX_BLANK_CONTRAST])
 
     return _unusual(facts, bright, "image is nearly white", "images are nearly white")
 
 
+@judged_by(MAX_EMPTY_RELIEF, MAX_SIGN_ENTROPY_BITS, MAX_SIGN_ROWS, MIN_IMAGES, MAX_USUAL_SHARE)
 def image_low_information(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag images with next to nothing on them: a single colour, a gradient, or a small sign on a plain ground.
 
@@ -259,24 +265,25 @@ def image_low_information(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Look at them, and remove those that are empty. Where many are like that, it is only said.
 
     Luma bends nowhere by 8 of 256 levels from pixel to pixel, at one small size for all images, and deviates from a smooth surface by less
-    than 0.02. Or its histogram holds less than 1 bit, and it bends only in a strip of an eighth of the height. An image is not empty if
-    luma bends inside of a box, or if a box is smaller than 4 pixels of that size, so that its content cannot be seen there.
+    than {max_empty_relief}. Or its histogram holds less than {max_sign_entropy_bits} bit, and it bends only in a strip of {max_sign_rows}
+    of 16 rows. An image is not empty if luma bends inside of a box, or if a box is smaller than 4 pixels of that size, so that its content
+    cannot be seen there.
     """
 
     def empty(pixels: Pixels) -> NDArray[np.bool_]:
-        sign = (pixels.entropy < SIGN_ENTROPY_BITS) & (pixels.detail > 0)
+        sign = (pixels.entropy < facts[MAX_SIGN_ENTROPY_BITS]) & (pixels.detail > 0)
         rows = np.flatnonzero(sign)
-        sign[rows[_detail_cells(pixels, rows).any(axis=2).sum(axis=1) > SIGN_ROWS]] = False
-        nearly = sign | _is_smooth(pixels)
+        sign[rows[_detail_cells(pixels, rows).any(axis=2).sum(axis=1) > facts[MAX_SIGN_ROWS]]] = False
+        nearly = sign | _is_smooth(facts, pixels)
         nearly[_with_something_in_a_box(dataset, pixels, np.flatnonzero(nearly))] = False
         return nearly
 
     return _unusual(facts, empty, "image holds almost no information", "images hold almost no information")
 
 
-def _is_smooth(pixels: Pixels) -> NDArray[np.bool_]:
+def _is_smooth(facts: Facts, pixels: Pixels) -> NDArray[np.bool_]:
     """Tell which images are a single colour, a gradient, or nearly so."""
-    smooth: NDArray[np.bool_] = (pixels.detail == 0) & (pixels.relief < EMPTY_RELIEF)
+    smooth: NDArray[np.bool_] = (pixels.detail == 0) & (pixels.relief < facts[MAX_EMPTY_RELIEF])
     return smooth
 
 
@@ -308,6 +315,7 @@ def _with_something_in_a_box(dataset: Dataset, pixels: Pixels, rows: Rows) -> Ro
     return found
 
 
+@judged_by(MAX_BLURRY_SHARPNESS, MAX_ROBUST_Z, MIN_IMAGES, MIN_SHARP_SIDE_PX, MAX_EMPTY_RELIEF)
 def image_blurry(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag images that are far less sharp than the rest of the dataset, and grossly blurred.
 
@@ -317,29 +325,29 @@ def image_blurry(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Remove the worst. Keep some if the model will meet such pictures.
 
-    Sharpness is the spread of second differences ÷ that of brightness within small blocks, at one small size for all images. Flagged is
-    a robust z-score of -3.5 and less among at least 20 images, with a sharpness below 0.26. At that size, 90 px on the short side, fine
-    blur is not seen: out of focus by 6 % of the short side is found, 2 % is not. In images of 32 px only gross blur is told from their own
-    softness.
+    Sharpness is the spread of second differences ÷ that of brightness within small blocks, at one small size for all images. Flagged is a
+    robust z-score of {max_robust_z} and less among at least {min_images} images, with a sharpness below {max_blurry_sharpness}. At that
+    size, 90 px on the short side, fine blur is not seen: out of focus by 6 % of the short side is found, 2 % is not. In images of 32 px
+    only gross blur is told from their own softness.
     """
     pixels = facts.pixels
     if pixels is None:
         return None
     width, height, known = _file_sizes(dataset)
-    large = known & (np.minimum(width, height) >= LEAST_SHARP_PX)
-    usable = large & ~pixels.is_flat & (pixels.sharpness > 0) & ~_is_smooth(pixels)
-    blurry = _outlying(pixels.sharpness, usable) & (pixels.sharpness < BLURRY_SHARPNESS)
+    large = known & (np.minimum(width, height) >= facts[MIN_SHARP_SIDE_PX])
+    usable = large & ~pixels.is_flat & (pixels.sharpness > 0) & ~_is_smooth(facts, pixels)
+    blurry = _outlying(facts, pixels.sharpness, usable) & (pixels.sharpness < facts[MAX_BLURRY_SHARPNESS])
     return images_found(blurry, "image is blurry", "images are blurry")
 
 
-def _outlying(values: NDArray[np.float32], usable: NDArray[np.bool_], *, few: bool = False) -> NDArray[np.bool_]:
+def _outlying(facts: Facts, values: NDArray[np.float32], usable: NDArray[np.bool_], *, few: bool = False) -> NDArray[np.bool_]:
     """Tell which values are far below the others, as ratios go; `few` is what to say where there are too few to tell."""
-    if usable.sum() < ENOUGH:
+    if usable.sum() < facts[MIN_IMAGES]:
         return usable & few
     logs = np.log(np.maximum(values.astype(np.float64), np.finfo(np.float32).tiny))
     median = np.median(logs[usable])
-    spread = max(LEAST_SPREAD, 1.4826 * float(np.median(np.abs(logs[usable] - median))))
-    out: NDArray[np.bool_] = usable & ((logs - median) / spread <= OUTLYING_Z)
+    spread = max(MIN_LOG_SPREAD, 1.4826 * float(np.median(np.abs(logs[usable] - median))))
+    out: NDArray[np.bool_] = usable & ((logs - median) / spread <= facts[MAX_ROBUST_Z])
     return out
 
 
@@ -348,13 +356,14 @@ def _unusual(facts: Facts, test: Callable[[Pixels], NDArray[np.bool_]], one: str
     if facts.pixels is None:
         return None
     wrong = test(facts.pixels)
-    usual = wrong.sum() > USUAL_SHARE * max(ENOUGH, np.isfinite(facts.pixels.entropy).sum())
+    usual = wrong.sum() > facts[MAX_USUAL_SHARE] * max(facts[MIN_IMAGES], np.isfinite(facts.pixels.entropy).sum())
     return images_found(wrong, one, many, severity=Severity.INFO if usual else None)
 
 
 # Shape and size -----------------------------------------------------------------------------------------------------
 
 
+@judged_by(MIN_ASPECT, FENCE_IQR)
 def image_odd_aspect(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag pictures that are very long or very high, and of another shape than the rest.
 
@@ -368,10 +377,11 @@ def image_odd_aspect(dataset: Dataset, facts: Facts) -> Found | None:
         return None
     width, height, known = _file_sizes(dataset)
     ratio = np.minimum(width, height) / np.maximum(width, height)
-    odd = known & (ratio < ODD_ASPECT) & _far_out(np.log(width / height), known)
+    odd = known & (ratio < facts[MIN_ASPECT]) & _far_out(facts, np.log(width / height), known)
     return images_found(odd, "image has an extreme shape", "images have an extreme shape")
 
 
+@judged_by(MIN_SIZE_RATIO, FENCE_IQR, MIN_IMAGES)
 def image_odd_size(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag pictures that are much smaller or larger than the others.
 
@@ -381,17 +391,17 @@ def image_odd_size(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Look at the smallest. Cut the largest into tiles if their objects are small.
 
-    Flagged is a side (the root of the area) three interquartile ranges beyond the quartiles, and at least a factor of 1.5 from the median,
-    among at least 20 pictures.
+    Flagged is a side (the root of the area) {fence_iqr} interquartile ranges beyond the quartiles, and at least a factor of
+    {min_size_ratio} from the median, among at least {min_images} images.
     """
     if facts.pixels is None:
         return None
     width, height, known = _file_sizes(dataset)
-    if known.sum() < ENOUGH:
+    if known.sum() < facts[MIN_IMAGES]:
         return None
     side = np.sqrt(width * height)
-    from_median = np.abs(np.log(side / np.median(side[known]))) >= np.log(ODD_SIZE_RATIO)
-    return images_found(known & from_median & _far_out(side, known), "image has an unusual size", "images have an unusual size")
+    from_median = np.abs(np.log(side / np.median(side[known]))) >= np.log(facts[MIN_SIZE_RATIO])
+    return images_found(known & from_median & _far_out(facts, side, known), "image has an unusual size", "images have an unusual size")
 
 
 def _file_sizes(dataset: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
@@ -402,11 +412,11 @@ def _file_sizes(dataset: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float
     return width, height, known
 
 
-def _far_out(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _far_out(facts: Facts, values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if not known.any():
         return known
     low, high = np.quantile(values[known], [0.25, 0.75])
-    reach = FENCE_IQR * (high - low)
+    reach = facts[FENCE_IQR] * (high - low)
     out: NDArray[np.bool_] = (values < low - reach) | (values > high + reach)
     return out
 
@@ -414,6 +424,7 @@ def _far_out(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[n
 # Kinds of pictures --------------------------------------------------------------------------------------------------
 
 
+@judged_by(MAX_GREY_CHROMA, MIN_IMAGES, MAX_USUAL_SHARE, MAX_EMPTY_RELIEF)
 def image_grey_among_colour(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag grey images in a dataset of colour images.
 
@@ -424,17 +435,17 @@ def image_grey_among_colour(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Usually nothing, as long as grey images are spread over the classes.
 
-    Grey is an image whose channels differ by at most 8 of 256 levels in all but 0.5 % of its points. A coloured object on a grey ground, or
-    a grey object photographed in colour, differs by more.
+    Grey is an image whose channels differ by at most {max_grey_chroma:%} of full brightness in all but 0.5 % of its points. A coloured
+    object on a grey ground, or a grey object photographed in colour, differs by more.
     """
     pixels = facts.pixels
     if pixels is None:
         return None
     # A single colour, as of a blank page, is image-low-information.
     span = np.minimum(2 * (pixels.value_p99 - pixels.brightness_p1), 1)
-    grey = (pixels.chroma <= GREY_CHROMA * span) & ~_is_smooth(pixels)
+    grey = (pixels.chroma <= facts[MAX_GREY_CHROMA] * span) & ~_is_smooth(facts, pixels)
     measured = np.isfinite(pixels.chroma).sum()
-    if measured < ENOUGH or grey.sum() > USUAL_SHARE * measured:
+    if measured < facts[MIN_IMAGES] or grey.sum() > facts[MAX_USUAL_SHARE] * measured:
         return None
     return images_found(grey, "image is grey among colour pictures", "images are grey among colour pictures")
 

@@ -11,9 +11,9 @@ import numpy as np
 from dataset_doctor.checks._classes import named
 from dataset_doctor.checks._found import reported
 from dataset_doctor.dataset import Dataset, Place
-from dataset_doctor.findings import Facts, Found, plural
+from dataset_doctor.findings import Facts, Found, Threshold, judged_by, plural
 
-LONGEST_NAME_BYTES = 200
+MAX_NAME_BYTES = Threshold("max_name_bytes", 200, "longest file name, in bytes", lower=1)
 """darknet writes paths into 256 bytes without looking; file systems end at 255."""
 
 
@@ -124,8 +124,9 @@ def name_case_collision(dataset: Dataset, facts: Facts) -> Found | None:
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069$`;|<>]")
 
 
+@judged_by(MAX_NAME_BYTES)
 def name_unsafe(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag file names that a shell or an old tool would misread: control characters, $, backticks, ; | < >, more than 200 bytes.
+    """Flag file names that a shell or an old tool would misread: control characters, $, `, ; | < >, over {max_name_bytes} bytes.
 
     **Why it matters.** darknet hands label paths to a shell (`echo path >> bad_label.list`) and copies them into 256 bytes: such a name
     runs as a command, or crashes it. A line break in a name makes two lines of a list.
@@ -134,15 +135,16 @@ def name_unsafe(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Rename the files: letters, digits, `-`, `_` and `.` are safe everywhere.
     """
+    most = facts[MAX_NAME_BYTES]
     names = dataset.images.file_name.tolist()
     text = "\n".join(names)
     longest = max(map(len, names), default=0)
-    if text.count("\n") == len(names) - 1 and not _UNSAFE.search(text.replace("\n", "")) and 4 * longest <= LONGEST_NAME_BYTES:
+    if text.count("\n") == len(names) - 1 and not _UNSAFE.search(text.replace("\n", "")) and 4 * longest <= most:
         return None
     rows = []
     for row, name in enumerate(names):
         base = name.rpartition("/")[2]
-        if _UNSAFE.search(name) or (len(base) > 50 and len(base.encode("utf-8", "surrogatepass")) > LONGEST_NAME_BYTES):
+        if _UNSAFE.search(name) or (4 * len(base) > most and len(base.encode("utf-8", "surrogatepass")) > most):
             rows.append(row)
     if not rows:
         return None

@@ -15,7 +15,7 @@ from dataset_doctor.checks._found import reported
 from dataset_doctor.checks._groups import groups_found, picture_groups, with_first
 from dataset_doctor.dataset import WHOLE_SPLIT, Dataset, Place, Rows
 from dataset_doctor.files.splits import canonical_split
-from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.findings import Facts, Found, Severity, Threshold, judged_by, plural
 from dataset_doctor.formats import format_of
 from dataset_doctor.relations import Labels, same_names, sources, videos
 from dataset_doctor.statistics import RARE_IMAGES, statistics
@@ -23,15 +23,21 @@ from dataset_doctor.statistics import RARE_IMAGES, statistics
 EVALUATED = ("val", "test")
 
 
-SMALL_SHARE, SMALL_IMAGES = 0.02, 10
-"""A split for measuring that is smaller than both says little: one image more or less moves the result by a tenth."""
+MAX_RARE_IMAGES = Threshold("max_rare_images", RARE_IMAGES, "most training images of a class that a split may lack by chance", lower=1)
 
-DRIFT_LEAST_IMAGES = 10
-DRIFT_FALSE_DISCOVERY = 0.01
-DRIFT_RATIO = 2.0
-DRIFT_CRAMER_V = 0.2
-"""A class has drifted if the false discovery rate is at most the first and one of the effect sizes is reached: the share of images that
-hold it differs by the ratio, or Cramér's V says a small to medium effect (Cohen, 1988: 0.1 small, 0.3 medium)."""
+MIN_IMAGES = Threshold("min_images", 10, "fewest images of a val or test split that is not tiny")
+MIN_SHARE = Threshold("min_share", 0.02, "smallest share of all images that a val or test split that is not tiny holds", upper=1)
+"""A split for measuring that is smaller than both says little: one image more or less moves the result by a tenth."""
+MAX_TIMES_TRAINING = Threshold("max_times_training", 2.0, "largest ratio of val or test images to training images")
+
+MIN_SPLIT_IMAGES = Threshold("min_split_images", 10, "fewest images of a split that is compared", lower=1)
+MAX_FALSE_DISCOVERY_RATE = Threshold("max_false_discovery_rate", 0.01, "largest false discovery rate over all classes and splits", upper=1)
+MIN_SHARE_RATIO = Threshold("min_share_ratio", 2.0, "smallest ratio of the two shares that is drift", lower=1)
+MIN_CRAMER_V = Threshold("min_cramer_v", 0.2, "smallest Cramér's V that is drift", upper=1)
+"""A class has drifted if the false discovery rate is small enough and one of the effect sizes is reached. Cohen (1988) calls a V of 0.1 a
+small effect, 0.3 a medium one."""
+
+MAX_CUTS = Threshold("max_cuts", 2, "most places at which a video may be cut before it is a warning")
 
 
 def image_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
@@ -80,6 +86,7 @@ def _declared(dataset: Dataset, split: str) -> Place:
 # Classes ------------------------------------------------------------------------------------------------------------
 
 
+@judged_by(MAX_RARE_IMAGES)
 def class_missing_in_split(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag classes that are in the training split but not in val or test, or the other way round.
 
@@ -110,8 +117,8 @@ def class_missing_in_split(dataset: Dataset, facts: Facts) -> Found | None:
         lacking = np.flatnonzero((in_train > 0) & (images[:, split] == 0))
         unlearnt = np.flatnonzero((in_train == 0) & (images[:, split] > 0))
         # A split can hold a class that is not rare and of which at least one image falls to it on average.
-        could = (in_train[lacking] > RARE_IMAGES) & (in_train[lacking] * size >= train_size)
-        if could.any() or (len(unlearnt) and train_size >= 2 * RARE_IMAGES):
+        could = (in_train[lacking] > facts[MAX_RARE_IMAGES]) & (in_train[lacking] * size >= train_size)
+        if could.any() or (len(unlearnt) and train_size >= 2 * facts[MAX_RARE_IMAGES]):
             severity = Severity.WARNING
         places += class_places(dataset, lacking[np.argsort(~could, kind="stable")].tolist(), name)
         places += class_places(dataset, unlearnt.tolist(), trained)
@@ -126,6 +133,7 @@ def class_missing_in_split(dataset: Dataset, facts: Facts) -> Found | None:
     return Found(n, f"{plural(n, 'class is', 'classes are')} not in every split: {'; '.join(texts)}", places=places, severity=severity)
 
 
+@judged_by(MIN_SPLIT_IMAGES, MAX_FALSE_DISCOVERY_RATE, MIN_SHARE_RATIO, MIN_CRAMER_V)
 def split_drift(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag classes that are much more, or much less, common in val or test than in training.
 
@@ -138,7 +146,8 @@ def split_drift(dataset: Dataset, facts: Facts) -> Found | None:
     Of a dataset that `rebalance` wrote, each picture counts once: what was repeated or pasted on purpose is no drift.
 
     Tested on images that hold the class, 2 × 2: chi-squared, or Fisher's exact test where few are expected; the false discovery rate over
-    all classes and splits is 1 % (Benjamini and Hochberg, 1995). Besides, the share must differ by a factor of 2, or Cramér's V reach 0.2.
+    all classes and splits is {max_false_discovery_rate:%} (Benjamini and Hochberg, 1995). Besides, the share must differ by a factor of
+    {min_share_ratio}, or Cramér's V reach {min_cramer_v}.
     """
     train = training_split(dataset)
     if train is None:
@@ -147,8 +156,9 @@ def split_drift(dataset: Dataset, facts: Facts) -> Found | None:
     tables = statistics(dataset.select(~repeat)) if repeat.any() else facts.statistics
     sizes = np.array([row.images for row in tables.splits])
     images = np.array([[count.images for count in row.splits] for row in tables.classes]).reshape(-1, len(sizes))
-    others = [s for s, name in enumerate(dataset.splits) if name in EVALUATED and sizes[s] >= DRIFT_LEAST_IMAGES and images[:, s].any()]
-    if not others or sizes[train] < DRIFT_LEAST_IMAGES or not len(images):
+    large = sizes >= facts[MIN_SPLIT_IMAGES]
+    others = [s for s, name in enumerate(dataset.splits) if name in EVALUATED and large[s] and images[:, s].any()]
+    if not others or not large[train] or not len(images):
         return None
     a = np.repeat(images[:, train], len(others)).astype(np.float64)
     b = images[:, others].ravel().astype(np.float64)
@@ -160,12 +170,12 @@ def split_drift(dataset: Dataset, facts: Facts) -> Found | None:
         v = np.abs(a * (m - b) - b * (n - a)) / np.sqrt(n * m * (a + b) * (n + m - a - b))
     tested = (a + b > 0) & (a + b < n + m)
     order = np.argsort(np.where(tested, p, 1.0), kind="stable")
-    limit = DRIFT_FALSE_DISCOVERY * np.arange(1, len(p) + 1) / max(1, int(tested.sum()))
+    limit = facts[MAX_FALSE_DISCOVERY_RATE] * np.arange(1, len(p) + 1) / max(1, int(tested.sum()))
     passing = np.flatnonzero(np.where(tested, p, 1.0)[order] <= limit)
     significant = np.zeros(len(p), bool)
     significant[order[: passing[-1] + 1 if len(passing) else 0]] = True
     # A class that a split lacks altogether is class-missing-in-split.
-    drifted = np.flatnonzero(significant & (a > 0) & (b > 0) & ((ratio >= DRIFT_RATIO) | (v >= DRIFT_CRAMER_V)))
+    drifted = np.flatnonzero(significant & (a > 0) & (b > 0) & ((ratio >= facts[MIN_SHARE_RATIO]) | (v >= facts[MIN_CRAMER_V])))
     if not len(drifted):
         return None
     drifted = drifted[np.argsort(p[drifted], kind="stable")]
@@ -262,6 +272,7 @@ def name_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
     return Found(len(spanning), message, images=rows)
 
 
+@judged_by(MAX_CUTS)
 def sequence_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag videos, told by their frames' names, of which neighbouring frames lie in different splits.
 
@@ -291,13 +302,14 @@ def sequence_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
     rows, n = np.sort(np.concatenate(crossing_frames)), len(crossing_frames)
     message = f"{plural(n, 'video has', 'videos have')} neighbouring frames in different splits ({plural(len(rows), 'image')})"
     # One crossing is a video that was cut in two; more mean frames dealt out one by one.
-    severity = Severity.WARNING if crossings > 2 else Severity.INFO
+    severity = Severity.WARNING if crossings > facts[MAX_CUTS] else Severity.INFO
     return Found(n, message, images=rows, severity=severity)
 
 
 # Sizes of the splits ------------------------------------------------------------------------------------------------
 
 
+@judged_by(MIN_IMAGES, MIN_SHARE, MAX_TIMES_TRAINING)
 def split_tiny(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag val and test splits that are too small, and training splits smaller than what they are tested on.
 
@@ -313,8 +325,8 @@ def split_tiny(dataset: Dataset, facts: Facts) -> Found | None:
     rows = {row.name: row.images for row in facts.statistics.splits}
     train = rows[trained]
     total = sum(rows.values())
-    small = [name for name in EVALUATED if 0 < rows.get(name, 0) < SMALL_IMAGES and rows[name] < SMALL_SHARE * total]
-    swapped = [name for name in EVALUATED if rows.get(name, 0) > 2 * train > 0]
+    small = [name for name in EVALUATED if 0 < rows.get(name, 0) < facts[MIN_IMAGES] and rows[name] < facts[MIN_SHARE] * total]
+    swapped = [name for name in EVALUATED if rows.get(name, 0) > facts[MAX_TIMES_TRAINING] * train and train]
     if not small and not swapped:
         return None
     texts = [f"{name} holds {plural(rows[name], 'image')} of {total:,}" for name in small]

@@ -70,8 +70,8 @@ def foresee(s: Situation, options: Mapping[str, str]) -> Division:
         lacking = [row.name for row in tables.classes if row.images and not all(count.images for count in row.splits)]
         if lacking:
             return Division(frozenset(), f"no image of {lacking[0]} would be left for one of the splits, and its folder would be empty")
-    facts = Facts(tables, s.policy)
-    remains = {name for name in wanted - {SPLIT_LEAKAGE} if find_check(name).run(treated, facts) is not None}
+    facts = Facts(tables, s.policy, settings=s.facts.settings)
+    remains = {name for name in wanted - {SPLIT_LEAKAGE} if find_check(name).find(treated, facts) is not None}
     return Division(frozenset(wanted - remains))
 
 

@@ -10,32 +10,46 @@ from numpy.typing import NDArray
 
 from dataset_doctor.checks._found import annotations_found, sized_boxes, without_reported
 from dataset_doctor.dataset import Dataset, Geometry
-from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.findings import Facts, Found, Severity, Threshold, judged_by, number, plural
 from dataset_doctor.formats import format_of
 from dataset_doctor.geometry import overshoot, widths_heights
 
-OUTSIDE_PX = 1.0
-"""A box that leaves its image by more than this is outside; a smaller excess is rounding."""
+MAX_EXCESS_PX = Threshold("max_excess_px", 1.0, "largest excess past the image edge that counts as rounding, in pixels")
 
-LOADER_TOLERANCE = 0.01
+MAX_EXCESS_SHARE = Threshold("max_excess_share", 0.01, "largest excess that is only a warning, as a share of the image's longer side")
 """Ultralytics 8.4 accepts normalised corners up to 1 % past the edge and ignores the whole image beyond that."""
 
-TINY_PX = 2.0
-FULL_SHARE = 0.99
-EXTREME_ASPECT = 30.0
-LARGE_SHARE, LARGE_NUMBER = 0.2, 10
-"""Tiny boxes are worth a warning from this share, and this many, on."""
+ROUNDING_EPSILON_PX = 1e-6
+"""Below a millionth of a pixel it is the arithmetic of reading, not the label."""
 
-FEW_BOXES = 3
-"""A convention cannot be judged by fewer boxes than this."""
-MANY_BOXES = 20
-"""From so many boxes on, their coordinates alone tell a convention where image sizes are unknown."""
-PAST_EDGE = 0.2
-"""Share of boxes past the edge from which on a whole label file is suspected."""
-NEARLY_ALL = 0.98
+MIN_SIDE_PX = Threshold("min_side_px", 2.0, "shortest side of a box that is not tiny, in pixels")
 
-ALIKE_IMAGES = 10
-"""Boxes at one place in most images are suspicious from this many images on."""
+MANY_TINY_SHARE = Threshold("many_tiny_share", 0.2, "share of boxes that must be tiny for a warning", upper=1)
+MANY_TINY_BOXES = Threshold("many_tiny_boxes", 10, "number of boxes that must be tiny for a warning")
+
+MIN_COVERED_SHARE = Threshold("min_covered_share", 0.99, "share of its image that a box must cover to be flagged", upper=1)
+
+MAX_ASPECT = Threshold("max_aspect", 30.0, "largest ratio of the longer to the shorter side that is not extreme", lower=1)
+
+MIN_BOXES = Threshold("min_boxes", 3, "fewest boxes by which a convention is judged", lower=1)
+MIN_BOXES_WITHOUT_SIZES = Threshold(
+    "min_boxes_without_sizes", 20, "fewest boxes by which it is judged where no image size is known", lower=1
+)
+MIN_PAST_EDGE_SHARE = Threshold("min_past_edge_share", 0.2, "share of boxes past the image edge that makes a label file suspect", upper=1)
+MIN_FITTING_SHARE = Threshold("min_fitting_share", 0.98, "share of boxes that must fit the other convention", upper=1)
+
+MAX_NORMALIZED = Threshold("max_normalized", 1.01, "largest coordinate that is taken for a share of the image")
+MAX_SHARE = Threshold("max_share", 2.0, "largest number that is taken for a share of the image", lower=1)
+
+MIN_IMAGES = Threshold("min_images", 10, "fewest images with boxes for which this is judged", lower=2)
+MAX_IMAGE_SHARE = Threshold("max_image_share", 0.5, "largest share of images that may hold the same box", upper=1)
+
+SMALLEST_IMAGE_PX = 4
+"""In a smaller image a box of about one pixel is nothing strange."""
+SHARE_TOLERANCE = 0.01
+"""Shares of the image may be past its edge by as much, from rounding."""
+PLACE_STEPS = 1e4
+"""Boxes are at one place if their corners differ by less than 1 ÷ as much: of the image in YOLO, of a pixel elsewhere."""
 
 
 def box_degenerate(dataset: Dataset, facts: Facts) -> Found | None:
@@ -58,8 +72,9 @@ def box_degenerate(dataset: Dataset, facts: Facts) -> Found | None:
     return Found(len(rows), f"{how_many} no area{extra}", annotations=rows, field="bbox")
 
 
+@judged_by(MAX_EXCESS_PX, MAX_EXCESS_SHARE)
 def box_outside_image(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag boxes that leave their image by more than 1 pixel, boxes that lie outside altogether included.
+    """Flag boxes that leave their image by more than {max_excess_px} px, boxes that lie outside altogether included.
 
     **Why it matters.** Ultralytics ignores the whole image, with all its boxes, once one corner is more than 1 % past the edge (before
     8.4: at any excess); detectron2 clips the box; MMDetection drops it where nothing is left; albumentations raises ValueError.
@@ -72,19 +87,20 @@ def box_outside_image(dataset: Dataset, facts: Facts) -> Found | None:
     """
     excess = dataset.overshoot_px
     share = excess / dataset.annotation_sizes.max(axis=1)
-    rows = np.flatnonzero(excess > OUTSIDE_PX)
+    rows = np.flatnonzero(excess > facts[MAX_EXCESS_PX])
     if not len(rows):
         return None
     how_many = plural(len(rows), "box leaves its image", "boxes leave their image")
     worst = float(excess[rows].max())
     at_worst = f"{worst:,.0f}" if worst >= 10 else f"{math.ceil(worst * 100) / 100:g}"  # never less than what it exceeds
-    severity = Severity.ERROR if (share[rows] > LOADER_TOLERANCE).any() else Severity.WARNING
-    message = f"{how_many} by more than 1 px, at worst by {at_worst} px"
+    severity = Severity.ERROR if (share[rows] > facts[MAX_EXCESS_SHARE]).any() else Severity.WARNING
+    message = f"{how_many} by more than {number(facts[MAX_EXCESS_PX])} px, at worst by {at_worst} px"
     return Found(len(rows), message, annotations=rows, field="bbox", severity=severity)
 
 
+@judged_by(MAX_EXCESS_PX)
 def box_edge_excess(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag boxes that leave their image by up to 1 pixel, as rounding does.
+    """Flag boxes that leave their image by up to {max_excess_px} px, as rounding does.
 
     **Why it matters.** Most loaders clip it silently. albumentations raises ValueError at any excess, and Ultralytics before 8.4
     ignored the image.
@@ -94,11 +110,11 @@ def box_edge_excess(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Nothing for most trainers; clip the boxes to the image if yours is strict.
     """
     excess = dataset.overshoot_px
-    # Below a millionth of a pixel it is the arithmetic of reading, not the label.
-    rows = np.flatnonzero((excess > 1e-6) & (excess <= OUTSIDE_PX))
+    rows = np.flatnonzero((excess > ROUNDING_EPSILON_PX) & (excess <= facts[MAX_EXCESS_PX]))
     if not len(rows):
         return None
-    return Found(len(rows), f"{plural(len(rows), 'box', 'boxes')} past the image edge by up to 1 px", annotations=rows, field="bbox")
+    message = f"{plural(len(rows), 'box', 'boxes')} past the image edge by up to {number(facts[MAX_EXCESS_PX])} px"
+    return Found(len(rows), message, annotations=rows, field="bbox")
 
 
 def box_missing(dataset: Dataset, facts: Facts) -> Found | None:
@@ -135,8 +151,9 @@ def box_not_finite(dataset: Dataset, facts: Facts) -> Found | None:
     return annotations_found(wrong, "box has a number that is not finite", "boxes have numbers that are not finite", "bbox")
 
 
+@judged_by(MIN_SIDE_PX, MANY_TINY_SHARE, MANY_TINY_BOXES)
 def box_tiny(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag boxes narrower or lower than 2 pixels.
+    """Flag boxes narrower or lower than {min_side_px} px.
 
     **Why it matters.** After resizing to the input size nothing of them is left: Darknet and torchvision's references drop boxes below
     one pixel, MMDetection drops them too, and other trainers try to learn them.
@@ -149,19 +166,16 @@ def box_tiny(dataset: Dataset, facts: Facts) -> Found | None:
     boxes, _ = sized_boxes(dataset)
     # What has no area as written is box-degenerate's, however VOC counts.
     has_area = (widths_heights(dataset.annotations.corners) > 0).all(axis=1)
-    rows = np.flatnonzero((boxes.min(axis=1, initial=np.inf) < TINY_PX) & has_area)
-    many = len(rows) >= max(LARGE_NUMBER, LARGE_SHARE * len(boxes))
-    return annotations_found(
-        rows,
-        "box is narrower or lower than 2 px",
-        "boxes are narrower or lower than 2 px",
-        "bbox",
-        severity=Severity.WARNING if many else None,
-    )
+    rows = np.flatnonzero((boxes.min(axis=1, initial=np.inf) < facts[MIN_SIDE_PX]) & has_area)
+    many = len(rows) >= max(facts[MANY_TINY_BOXES], facts[MANY_TINY_SHARE] * len(boxes))
+    size = f"narrower or lower than {number(facts[MIN_SIDE_PX])} px"
+    severity = Severity.WARNING if many else None
+    return annotations_found(rows, f"box is {size}", f"boxes are {size}", "bbox", severity=severity)
 
 
+@judged_by(MIN_COVERED_SHARE)
 def box_full_image(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag boxes that cover at least 99 % of their image.
+    """Flag boxes that cover at least {min_covered_share:%} of their image.
 
     **Why it matters.** A detector learns nothing about where the object is. Mosaic and crop augmentation make most of such boxes wrong.
 
@@ -170,12 +184,13 @@ def box_full_image(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Nothing for close-ups. Draw real boxes if these stand for "somewhere in the picture".
     """
     boxes, images = sized_boxes(dataset)
-    wrong = boxes.prod(axis=1) >= FULL_SHARE * images.prod(axis=1)
+    wrong = boxes.prod(axis=1) >= facts[MIN_COVERED_SHARE] * images.prod(axis=1)
     return annotations_found(wrong, "box covers its whole image", "boxes cover their whole image", "bbox")
 
 
+@judged_by(MAX_ASPECT)
 def box_aspect_extreme(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag boxes that are more than 30 times as long as wide.
+    """Flag boxes that are more than {max_aspect} times as long as wide.
 
     **Why it matters.** No usual anchor fits them, and a shift by a pixel halves the overlap; they are learnt late or never.
 
@@ -185,9 +200,8 @@ def box_aspect_extreme(dataset: Dataset, facts: Facts) -> Found | None:
     """
     boxes, _ = sized_boxes(dataset)
     longer, shorter = boxes.max(axis=1, initial=0), boxes.min(axis=1, initial=np.inf)
-    return annotations_found(
-        longer > EXTREME_ASPECT * shorter, "box is over 30 times as long as wide", "boxes are over 30 times as long as wide", "bbox"
-    )
+    shape = f"over {number(facts[MAX_ASPECT])} times as long as wide"
+    return annotations_found(longer > facts[MAX_ASPECT] * shorter, f"box is {shape}", f"boxes are {shape}", "bbox")
 
 
 def box_rotated(dataset: Dataset, facts: Facts) -> Found | None:
@@ -208,6 +222,7 @@ def box_rotated(dataset: Dataset, facts: Facts) -> Found | None:
 # Another convention -------------------------------------------------------------------------------------------------
 
 
+@judged_by(MIN_BOXES, MIN_BOXES_WITHOUT_SIZES, MIN_PAST_EDGE_SHARE, MIN_FITTING_SHARE)
 def boxes_look_xyxy(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag label files whose boxes fit their images as two corners (x1, y1, x2, y2), and not as COCO's corner and size.
 
@@ -234,12 +249,13 @@ def boxes_look_xyxy(dataset: Dataset, facts: Facts) -> Found | None:
         return np.bincount(source[np.asarray(mask)], minlength=len(dataset.sources))
 
     n, n_past, n_inside, n_known = per_file(usable), per_file(usable & past), per_file(inside), per_file(usable & known)
-    by_size = (n_known >= FEW_BOXES) & (n_past >= PAST_EDGE * n)
-    by_number = (n_known == 0) & (n >= MANY_BOXES) & (n_inside == n)
-    suspects = (by_size | by_number) & (n_inside >= NEARLY_ALL * n)
+    by_size = (n_known >= facts[MIN_BOXES]) & (n_past >= facts[MIN_PAST_EDGE_SHARE] * n)
+    by_number = (n_known == 0) & (n >= facts[MIN_BOXES_WITHOUT_SIZES]) & (n_inside == n)
+    suspects = (by_size | by_number) & (n_inside >= facts[MIN_FITTING_SHARE] * n)
     return annotations_found(usable & suspects[source], "box looks like two corners", "boxes look like two corners", "bbox")
 
 
+@judged_by(MAX_NORMALIZED)
 def boxes_look_normalized(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag boxes whose numbers are all between 0 and 1 in a format that counts in pixels.
 
@@ -253,8 +269,8 @@ def boxes_look_normalized(dataset: Dataset, facts: Facts) -> Found | None:
         return None
     corners = dataset.annotations.corners
     images = dataset.annotation_sizes
-    small = (np.abs(corners) <= 1.01).all(axis=1) & (widths_heights(corners) > 0).all(axis=1)
-    wrong = small & (corners != np.floor(corners)).any(axis=1) & ~(images < 4).any(axis=1)
+    small = (np.abs(corners) <= facts[MAX_NORMALIZED]).all(axis=1) & (widths_heights(corners) > 0).all(axis=1)
+    wrong = small & (corners != np.floor(corners)).any(axis=1) & ~(images < SMALLEST_IMAGE_PX).any(axis=1)
     return annotations_found(wrong, "box is given as shares of the image", "boxes are given as shares of the image", "bbox")
 
 
@@ -265,6 +281,7 @@ def _as_shares(dataset: Dataset) -> NDArray[np.float64]:
     return np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2 / scale, widths_heights(corners) / scale], axis=1)
 
 
+@judged_by(MAX_SHARE)
 def boxes_look_in_pixels(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag YOLO boxes whose numbers are far above 1, as pixels are.
 
@@ -277,10 +294,11 @@ def boxes_look_in_pixels(dataset: Dataset, facts: Facts) -> Found | None:
     """
     if not dataset.in_shares:
         return None
-    wrong = (_as_shares(dataset) > 2).any(axis=1)
+    wrong = (_as_shares(dataset) > facts[MAX_SHARE]).any(axis=1)
     return annotations_found(wrong, "box has numbers far above 1", "boxes have numbers far above 1")
 
 
+@judged_by(MIN_BOXES, MIN_PAST_EDGE_SHARE, MIN_FITTING_SHARE, MAX_SHARE)
 def boxes_look_corner_ordered(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag YOLO labels that fit their images as two corners (x1, y1, x2, y2), and not as centre and size.
 
@@ -293,18 +311,19 @@ def boxes_look_corner_ordered(dataset: Dataset, facts: Facts) -> Found | None:
     if not dataset.in_shares:
         return None
     shares = _as_shares(dataset)
-    plain = (dataset.annotations.geometry == Geometry.BOX) & (shares <= 2).all(axis=1)
+    plain = (dataset.annotations.geometry == Geometry.BOX) & (shares <= facts[MAX_SHARE]).all(axis=1)
     centre, size = shares[:, :2], shares[:, 2:]
-    past = plain & ((centre - size / 2 < -0.01) | (centre + size / 2 > 1.01)).any(axis=1)
-    ordered = plain & (size > centre).all(axis=1) & (size <= 1.01).all(axis=1)
+    past = plain & ((centre - size / 2 < -SHARE_TOLERANCE) | (centre + size / 2 > 1 + SHARE_TOLERANCE)).any(axis=1)
+    ordered = plain & (size > centre).all(axis=1) & (size <= 1 + SHARE_TOLERANCE).all(axis=1)
     n = int(plain.sum())
-    if n < FEW_BOXES or past.sum() < max(2, PAST_EDGE * n) or ordered.sum() < NEARLY_ALL * n:
+    if n < facts[MIN_BOXES] or past.sum() < max(2, facts[MIN_PAST_EDGE_SHARE] * n) or ordered.sum() < facts[MIN_FITTING_SHARE] * n:
         return None
     return annotations_found(plain, "box looks like two corners", "boxes look like two corners")
 
 
+@judged_by(MIN_IMAGES, MAX_IMAGE_SHARE)
 def boxes_all_alike(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag one class with one and the same box in more than half of the images.
+    """Flag one class with one and the same box in more than {max_image_share:%} of the images.
 
     **Why it matters.** A detector learns to answer with that box, and its score looks good on data made the same way.
 
@@ -317,15 +336,15 @@ def boxes_all_alike(dataset: Dataset, facts: Facts) -> Found | None:
     scale[np.isnan(scale)] = 1
     rows = np.flatnonzero(np.isfinite(table.corners).all(axis=1))
     images = int(np.count_nonzero(np.bincount(table.image[rows], minlength=dataset.n_images)))
-    if images < ALIKE_IMAGES:
+    if images < facts[MIN_IMAGES]:
         return None
-    place = np.round(table.corners[rows] / np.concatenate([scale, scale], axis=1)[rows] * 1e4).astype(np.int64)
+    place = np.round(table.corners[rows] / np.concatenate([scale, scale], axis=1)[rows] * PLACE_STEPS).astype(np.int64)
     key = mixed(table.class_index[rows], *place.T)
     values, times = np.unique(key, return_counts=True)
-    for value in values[2 * times > images]:
+    for value in values[times > facts[MAX_IMAGE_SHARE] * images]:
         alike = rows[key == value]
         holding = len(np.unique(table.image[alike]))
-        if 2 * holding > images:
+        if holding > facts[MAX_IMAGE_SHARE] * images:
             what = f"boxes in {holding:,} of {images:,} images are at one and the same place"
             return annotations_found(alike, "box is at one and the same place", what, "bbox")
     return None

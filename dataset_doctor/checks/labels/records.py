@@ -7,17 +7,17 @@ from numpy.typing import NDArray
 
 from dataset_doctor.checks._found import annotations_found
 from dataset_doctor.dataset import Dataset, Flag, Geometry, Rows
-from dataset_doctor.findings import Facts, Found, Severity, plural
+from dataset_doctor.findings import Facts, Found, Severity, Threshold, judged_by, plural
 from dataset_doctor.formats import format_of
 from dataset_doctor.geometry import widths_heights
 
-AREA_SHARE, AREA_PX2 = 0.05, 2.0
-"""An area is wrong from this share, and this many square pixels, of difference on."""
-RASTER = 0.25
-"""A mask made of pixels may differ from its polygon by this many square pixels for each pixel of the box's width and height."""
-FEW_RECORDS = 2
-ONES_TO_ZERO = 3
-"""A dataset is counted from 1 where this many times more boxes begin at 1 than at 0."""
+MAX_AREA_DIFFERENCE_SHARE = Threshold("max_area_difference_share", 0.05, "largest difference that is not flagged, as a share of the area")
+MAX_AREA_DIFFERENCE_PX2 = Threshold("max_area_difference_px2", 2.0, "largest difference that is not flagged, in square pixels")
+MAX_OUTLINE_DIFFERENCE_PX = Threshold(
+    "max_outline_difference_px", 0.25, "how far the outline of a rasterised mask may be off that of its polygon, in pixels"
+)
+MIN_RECORDS = Threshold("min_records", 2, "fewest label records for which this is judged", lower=1)
+MIN_ONES_PER_ZERO = Threshold("min_ones_per_zero", 3.0, "how many times more boxes begin at 1 than at 0 where pixels are counted from 1")
 DEVKIT = "The VOC20xx Database"
 
 
@@ -59,6 +59,7 @@ def area_missing(dataset: Dataset, facts: Facts) -> Found | None:
     return annotations_found(dataset.annotations.has(Flag.NO_AREA_KEY), "annotation has no area", "annotations have no area", "area")
 
 
+@judged_by(MAX_AREA_DIFFERENCE_SHARE, MAX_AREA_DIFFERENCE_PX2, MAX_OUTLINE_DIFFERENCE_PX)
 def area_wrong(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag COCO annotations whose area is neither that of their mask nor that of their box.
 
@@ -75,8 +76,9 @@ def area_wrong(dataset: Dataset, facts: Facts) -> Found | None:
     size = widths_heights(table.corners)
     size[~(size > 0).all(axis=1)] = np.nan
     own, of_box = table.area, size.prod(axis=1)
-    slack = np.maximum(AREA_PX2, AREA_SHARE * of_box)
-    rough = np.fmax(np.fmax(AREA_PX2, AREA_SHARE * shapes.area), RASTER * np.nan_to_num(size.sum(axis=1)))
+    slack = np.maximum(facts[MAX_AREA_DIFFERENCE_PX2], facts[MAX_AREA_DIFFERENCE_SHARE] * of_box)
+    outline = facts[MAX_OUTLINE_DIFFERENCE_PX] * np.nan_to_num(size.sum(axis=1))
+    rough = np.fmax(np.fmax(facts[MAX_AREA_DIFFERENCE_PX2], facts[MAX_AREA_DIFFERENCE_SHARE] * shapes.area), outline)
     # Rings that overlap cover less than their sum, and never less than the largest of them.
     fits = (np.abs(own - of_box) <= slack) | ((own <= shapes.area + rough) & (own >= shapes.largest - rough))
     judged = ~np.isnan(own) & (~np.isnan(of_box) | ~np.isnan(shapes.area))
@@ -117,6 +119,7 @@ def crowd_with_polygon(dataset: Dataset, facts: Facts) -> Found | None:
     return annotations_found(wrong, "crowd region has a polygon", "crowd regions have polygons", "iscrowd")
 
 
+@judged_by(MIN_RECORDS)
 def all_crowd(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag a dataset in which every annotation is a crowd region.
 
@@ -127,7 +130,7 @@ def all_crowd(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Set `iscrowd` to 0 for single objects.
     """
     crowd = dataset.annotations.has(Flag.CROWD)
-    if len(crowd) < FEW_RECORDS or not crowd.all():
+    if len(crowd) < facts[MIN_RECORDS] or not crowd.all():
         return None
     return annotations_found(crowd, "annotation is a crowd region", "annotations are crowd regions, all that there are", "iscrowd")
 
@@ -169,6 +172,7 @@ def score_in_labels(dataset: Dataset, facts: Facts) -> Found | None:
 # Pascal VOC ---------------------------------------------------------------------------------------------------------
 
 
+@judged_by(MIN_RECORDS)
 def all_difficult(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag a VOC dataset in which every object is difficult.
 
@@ -180,17 +184,18 @@ def all_difficult(dataset: Dataset, facts: Facts) -> Found | None:
     **What to do.** Set `difficult` to 0 for objects that a person recognises at once.
     """
     difficult = dataset.annotations.has(Flag.DIFFICULT)
-    if len(difficult) < FEW_RECORDS or not difficult.all():
+    if len(difficult) < facts[MIN_RECORDS] or not difficult.all():
         return None
     return annotations_found(difficult, "object is difficult", "objects are difficult, all that there are")
 
 
-def _counted_from_one(dataset: Dataset, zeros: NDArray[np.bool_]) -> bool:
+def _counted_from_one(dataset: Dataset, facts: Facts, zeros: NDArray[np.bool_]) -> bool:
     """Tell whether a VOC dataset with some corners at 0 is otherwise counted from 1: its files say so, or many more boxes begin at 1."""
     ones = (dataset.annotations.corners[:, :2] == 1).any(axis=1)
-    return any(DEVKIT in text for text in dataset.evidence) or ones.sum() >= ONES_TO_ZERO * zeros.sum()
+    return any(DEVKIT in text for text in dataset.evidence) or bool(ones.sum() >= facts[MIN_ONES_PER_ZERO] * zeros.sum())
 
 
+@judged_by(MIN_ONES_PER_ZERO)
 def origin_zero(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag VOC boxes that begin at 0, where the VOC devkit counts pixels from 1.
 
@@ -204,11 +209,12 @@ def origin_zero(dataset: Dataset, facts: Facts) -> Found | None:
     if not format_of(dataset).counts_pixels:
         return None
     zeros = (dataset.annotations.corners[:, :2] == 0).any(axis=1)
-    if not zeros.any() or _counted_from_one(dataset, zeros):
+    if not zeros.any() or _counted_from_one(dataset, facts, zeros):
         return None
     return annotations_found(zeros, "box begins at 0", "boxes begin at 0", "bndbox")
 
 
+@judged_by(MIN_ONES_PER_ZERO)
 def origin_mixed(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag VOC boxes that begin at 0 in a dataset that otherwise counts pixels from 1.
 
@@ -221,7 +227,7 @@ def origin_mixed(dataset: Dataset, facts: Facts) -> Found | None:
     if not format_of(dataset).counts_pixels:
         return None
     zeros = (dataset.annotations.corners[:, :2] == 0).any(axis=1)
-    if not zeros.any() or not _counted_from_one(dataset, zeros):
+    if not zeros.any() or not _counted_from_one(dataset, facts, zeros):
         return None
     return annotations_found(zeros, "box begins at 0, others at 1", "boxes begin at 0, others at 1", "bndbox")
 

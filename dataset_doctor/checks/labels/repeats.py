@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from dataset_doctor.checks._found import annotations_found
 from dataset_doctor.checks.labels.boxes import mixed
 from dataset_doctor.dataset import Dataset, Flag, Rows
-from dataset_doctor.findings import Facts, Found, Severity
+from dataset_doctor.findings import Facts, Found, Severity, Threshold, judged_by
 
-NEAR_IOU = 0.95
+MIN_IOU = Threshold("min_iou", 0.95, "smallest IoU of two boxes that are nearly the same", lower=0.5, upper=1)
 MOST_NEIGHBOURS = 256
 """How many boxes to the right each box is compared with: bounds the work where thousands of boxes of an image begin at one column."""
 MOST_PAIRS = 2_000_000
@@ -53,8 +53,9 @@ def _repeats(dataset: Dataset, facts: Facts) -> Rows:
     return np.sort(rows[second[same]])
 
 
+@judged_by(MIN_IOU)
 def annotation_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag boxes that another one of the same class covers almost exactly (IoU of 0.95 or more).
+    """Flag boxes that another one of the same class covers almost exactly (IoU of {min_iou} or more).
 
     **Why it matters.** One object with two boxes: a detector that finds it once has missed it once, and learns to answer twice.
 
@@ -62,15 +63,16 @@ def annotation_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Keep the better one of each pair.
     """
-    one, other = facts.once("near pairs", lambda: near_pairs(dataset))
+    one, other = _near_pairs(dataset, facts)
     same = dataset.annotations.class_index[one] == dataset.annotations.class_index[other]
     copies = facts.once("repeats", lambda: _repeats(dataset, facts))
     rows = np.setdiff1d(np.maximum(one, other)[same], copies)
     return annotations_found(rows, "box is nearly the same as an earlier one", "boxes are nearly the same as earlier ones", "bbox")
 
 
+@judged_by(MIN_IOU)
 def annotation_class_conflict(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag boxes that another one of a different class covers almost exactly (IoU of 0.95 or more).
+    """Flag boxes that another one of a different class covers almost exactly (IoU of {min_iou} or more).
 
     **Why it matters.** The trainer is told that one object is two things. Most losses then push both scores towards the middle.
 
@@ -78,7 +80,7 @@ def annotation_class_conflict(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Decide which class is right. Where both are (a class and its group, as in LVIS), nothing.
     """
-    one, other = facts.once("near pairs", lambda: near_pairs(dataset))
+    one, other = _near_pairs(dataset, facts)
     differs = dataset.annotations.class_index[one] != dataset.annotations.class_index[other]
     rows = np.unique(np.concatenate([one[differs], other[differs]]))
     several = Severity.INFO if dataset.variant == "lvis" else None
@@ -87,11 +89,17 @@ def annotation_class_conflict(dataset: Dataset, facts: Facts) -> Found | None:
     )
 
 
-def near_pairs(dataset: Dataset) -> tuple[Rows, Rows]:
-    """Find pairs of instances of one image and file whose boxes overlap by an IoU of at least 0.95.
+def _near_pairs(dataset: Dataset, facts: Facts) -> tuple[Rows, Rows]:
+    """Find near pairs once for the checks that judge by the same overlap."""
+    min_iou = facts[MIN_IOU]
+    return facts.once(f"near pairs at {min_iou}", lambda: near_pairs(dataset, min_iou))
 
-    Boxes are sorted by image and left edge. A partner's left edge is less than 5.3 % of the width away, so each box is compared with
-    few neighbours: one pass compares each with the next, a second with the one after it, as long as any is near enough.
+
+def near_pairs(dataset: Dataset, min_iou: float) -> tuple[Rows, Rows]:
+    """Find pairs of instances of one image and file whose boxes overlap by at least this IoU.
+
+    Boxes are sorted by image and left edge. A partner's left edge is less than 1 ÷ IoU - 1 of the width away (5.3 % for 0.95), so each
+    box is compared with few neighbours: one pass compares each with the next, a second with the one after it, as long as any is near.
     """
     table = dataset.annotations
     x1, y1, x2, y2 = np.ascontiguousarray(table.corners.T)
@@ -100,7 +108,7 @@ def near_pairs(dataset: Dataset) -> tuple[Rows, Rows]:
     order = _by_image_and_edge(table.image, x1, y1, rows)
     x1, y1, x2, y2, w, h = (column[order] for column in (x1, y1, x2, y2, w, h))
     image, source = table.image[order], table.source[order]
-    reach = 1 / NEAR_IOU - 1
+    reach = 1 / min_iou - 1
     right = x1 + reach * w
     ones, others = [rows[:0]], [rows[:0]]
     active = np.arange(len(order))
@@ -116,7 +124,7 @@ def near_pairs(dataset: Dataset) -> tuple[Rows, Rows]:
         width = np.minimum(x2[one], x2[other]) - np.maximum(x1[one], x1[other])
         height = np.minimum(y2[one], y2[other]) - np.maximum(y1[one], y1[other])
         overlap = np.maximum(width, 0) * np.maximum(height, 0)
-        alike = (overlap >= NEAR_IOU * (w[one] * h[one] + w[other] * h[other] - overlap)) & (source[one] == source[other])
+        alike = (overlap >= min_iou * (w[one] * h[one] + w[other] * h[other] - overlap)) & (source[one] == source[other])
         ones.append(order[one[alike]])
         others.append(order[other[alike]])
     return np.concatenate(ones), np.concatenate(others)

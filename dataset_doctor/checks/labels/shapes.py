@@ -6,18 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.checks._found import annotations_found
+from dataset_doctor.checks.labels.boxes import MAX_EXCESS_PX
 from dataset_doctor.dataset import Dataset, Flaw, Geometry
-from dataset_doctor.findings import Facts, Found, Severity
+from dataset_doctor.findings import Facts, Found, Severity, Threshold, judged_by
 from dataset_doctor.formats import format_of
 from dataset_doctor.geometry import overshoot
 
-LEAST_NUMBERS = 6
-"""A polygon needs three points."""
-OUTSIDE_PX = 1.0
-ABSURD = 10
-"""A vertex further away than so many times the image's longer side is no place."""
-LEAST_IOU, SHAPE_PX = 0.9, 2.0
-"""A box differs from its shape where they overlap by less, and an edge is further off than so many pixels."""
+MIN_COORDINATES = 6
+"""A polygon has at least three points."""
+MAX_DISTANCE_IMAGES = Threshold(
+    "max_distance_images", 10.0, "largest coordinate of a vertex, in multiples of the image's longer side", lower=1
+)
+MIN_BOX_IOU = Threshold("min_box_iou", 0.9, "smallest IoU of a box and the box around its shape that is not flagged", upper=1)
+MAX_EDGE_DIFFERENCE_PX = Threshold("max_edge_difference_px", 2.0, "largest difference of an edge that is not flagged, in pixels")
 NUMBERS_A_KEYPOINT = 3
 LARGEST_SIDE = 1 << 31
 
@@ -39,7 +40,7 @@ def polygon_too_short(dataset: Dataset, facts: Facts) -> Found | None:
     shapes = facts.shapes
     if shapes is None:
         return None
-    wrong = (shapes.shortest >= 1) & (shapes.shortest < LEAST_NUMBERS)
+    wrong = (shapes.shortest >= 1) & (shapes.shortest < MIN_COORDINATES)
     return annotations_found(wrong, "polygon has fewer than 3 points", "polygons have fewer than 3 points", "segmentation")
 
 
@@ -72,6 +73,7 @@ def polygon_not_nested(dataset: Dataset, facts: Facts) -> Found | None:
     return annotations_found(_flawed(facts, Flaw.NOT_NESTED), "polygon is not in a list", "polygons are not in lists", "segmentation")
 
 
+@judged_by(MAX_DISTANCE_IMAGES)
 def polygon_malformed(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag polygons with text, NaN, infinity, absurdly far vertices, or more than 100,000 of them.
 
@@ -85,7 +87,7 @@ def polygon_malformed(dataset: Dataset, facts: Facts) -> Found | None:
     shapes = facts.shapes
     if shapes is None:
         return None
-    limit = ABSURD * dataset.annotation_sizes.max(axis=1)
+    limit = facts[MAX_DISTANCE_IMAGES] * dataset.annotation_sizes.max(axis=1)
     absurd = np.abs(shapes.extent).max(axis=1, initial=0) > limit
     wrong = shapes.has(Flaw.MALFORMED) | absurd
     return annotations_found(wrong, "polygon cannot be drawn", "polygons cannot be drawn", "segmentation")
@@ -108,8 +110,9 @@ def segmentation_empty(dataset: Dataset, facts: Facts) -> Found | None:
     )
 
 
+@judged_by(MAX_EXCESS_PX)
 def polygon_outside(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag COCO polygons that leave their image by more than 1 pixel.
+    """Flag COCO polygons that leave their image by more than {max_excess_px} px.
 
     **Why it matters.** Rasterising clips them, so the mask is smaller than the area that is written down; augmentation moves the parts
     outside into the picture.
@@ -121,7 +124,7 @@ def polygon_outside(dataset: Dataset, facts: Facts) -> Found | None:
     shapes = facts.shapes
     if shapes is None or not format_of(dataset).box_beside_shape:
         return None
-    wrong = (overshoot(shapes.extent, dataset.annotation_sizes) > OUTSIDE_PX) & (shapes.rings > 0)
+    wrong = (overshoot(shapes.extent, dataset.annotation_sizes) > facts[MAX_EXCESS_PX]) & (shapes.rings > 0)
     return annotations_found(wrong, "polygon leaves its image", "polygons leave their image", "segmentation")
 
 
@@ -138,6 +141,7 @@ def polygon_crossing(dataset: Dataset, facts: Facts) -> Found | None:
     return annotations_found(_flawed(facts, Flaw.CROSSING), "polygon crosses itself", "polygons cross themselves", "segmentation")
 
 
+@judged_by(MIN_BOX_IOU, MAX_EDGE_DIFFERENCE_PX)
 def box_differs_from_shape(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag COCO annotations whose box is not the box around their polygon or mask.
 
@@ -155,8 +159,8 @@ def box_differs_from_shape(dataset: Dataset, facts: Facts) -> Found | None:
     usable = (size > 0).all(axis=1) & (extent > 0).all(axis=1)
     low, high = np.maximum(corners[:, :2], shapes.extent[:, :2]), np.minimum(corners[:, 2:], shapes.extent[:, 2:])
     overlap = np.maximum(high - low, 0).prod(axis=1)
-    apart = overlap < LEAST_IOU * (size.prod(axis=1) + extent.prod(axis=1) - overlap)
-    far = np.abs(corners - shapes.extent).max(axis=1, initial=0) > SHAPE_PX
+    apart = overlap < facts[MIN_BOX_IOU] * (size.prod(axis=1) + extent.prod(axis=1) - overlap)
+    far = np.abs(corners - shapes.extent).max(axis=1, initial=0) > facts[MAX_EDGE_DIFFERENCE_PX]
     return annotations_found(usable & apart & far, "box differs from its shape", "boxes differ from their shapes", "bbox")
 
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from dataset_doctor.checks._found import images_found
 from dataset_doctor.dataset import NO_SOURCE, Dataset
-from dataset_doctor.findings import Facts, Found, Severity
+from dataset_doctor.findings import Facts, Found, Severity, Threshold, judged_by, number
 from dataset_doctor.formats import format_of
 
-SMALLEST_SIDE = 10
+MIN_IMAGE_SIDE_PX = Threshold("min_image_side_px", 10, "shortest side of an image that is not too small, in pixels")
 """Ultralytics refuses images with a shorter side."""
 
 
@@ -72,8 +72,9 @@ def image_size_swapped(dataset: Dataset, facts: Facts) -> Found | None:
     return images_found(wrong, "image has width and height exchanged", "images have width and height exchanged", "width")
 
 
+@judged_by(MIN_IMAGE_SIDE_PX)
 def image_too_small(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag images with a side shorter than 10 pixels.
+    """Flag images with a side shorter than {min_image_side_px} px.
 
     **Why it matters.** Ultralytics ignores them, with their labels ("image size <10 pixels").
 
@@ -85,9 +86,8 @@ def image_too_small(dataset: Dataset, facts: Facts) -> Found | None:
     from_file = np.minimum(images.file_width, images.file_height)
     declared = np.minimum(images.width, images.height)
     side = np.where(from_file > 0, from_file, declared)
-    return images_found(
-        (side > 0) & (side < SMALLEST_SIDE), "image is less than 10 px wide or high", "images are less than 10 px wide or high"
-    )
+    size = f"less than {number(facts[MIN_IMAGE_SIDE_PX])} px wide or high"
+    return images_found((side > 0) & (side < facts[MIN_IMAGE_SIDE_PX]), f"image is {size}", f"images are {size}")
 
 
 def image_not_jpg(dataset: Dataset, facts: Facts) -> Found | None:
