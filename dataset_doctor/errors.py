@@ -6,19 +6,35 @@ DoctorError                 shown as one or two lines; the command exits with 2
 ├── SeveralDatasets         more than one dataset here; the hint lists the commands to choose from
 ├── OutputRefused           the output exists, lies inside the input, or cannot be written
 └── ComparisonRefused       a comparison of trainings that would say nothing
+
+Messages name parameters, in backticks: "`budget` must be positive, got -1", "Leave `device` out.", "Use `materialize=symlink`."
+A caller of the library reads `materialize="symlink"`, a user of the command `--materialize symlink`.
 """
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 
 
 class DoctorError(Exception):
-    """A reason to stop. `message` says what and where, `hint` what to do; both are finished sentences for a person."""
+    """A reason to stop. `message` says what and where, `hint` what to do; both are finished sentences for a person.
+
+    >>> error = UsageError("`max_repeat` must be at least 1, got 0.", "Give 1, or add `min_repeat=0`.")
+    >>> error.message, error.hint
+    ('max_repeat must be at least 1, got 0.', 'Give 1, or add min_repeat=0.')
+    >>> error.as_options({"max_repeat": "--max-repeat", "min_repeat": "--min-repeat"})
+    ('--max-repeat must be at least 1, got 0.', 'Give 1, or add --min-repeat 0.')
+    """
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self._marked = message, hint
+        self.message, self.hint = (_PARAMETER.sub(_as_argument, text) for text in self._marked)
+
+    def as_options(self, options: Mapping[str, str]) -> tuple[str, str]:
+        """Give message and hint with each parameter as the option that sets it, under the parameter's name in `options`."""
+        message, hint = (_PARAMETER.sub(_as_option(options), text) for text in self._marked)
+        return message, hint
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
@@ -42,6 +58,30 @@ class OutputRefused(DoctorError):
 
 class ComparisonRefused(DoctorError):
     """A comparison that would say nothing: no test split, images in several splits, nothing to tell apart."""
+
+
+_PARAMETER = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
+_BARE = re.compile(r"[-+]?[\d.]+(?:e[-+]?\d+)?|True|False|None|nan|inf")
+
+
+def _as_argument(found: re.Match[str]) -> str:
+    """Write a parameter, and its value, as in a call."""
+    name, value = found.groups()
+    if value is None:
+        return name
+    return f"{name}={value}" if _BARE.fullmatch(value) else f'{name}="{value}"'
+
+
+def _as_option(options: Mapping[str, str]) -> Callable[[re.Match[str]], str]:
+    def written(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        if name not in options:
+            return _as_argument(found)
+        if value == "False":
+            return f"--no-{options[name].removeprefix('--')}"
+        return options[name] if value in (None, "True") else f"{options[name]} {value}"
+
+    return written
 
 
 def install(extra: str) -> str:

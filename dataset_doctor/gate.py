@@ -153,7 +153,7 @@ def load(path: Path) -> Baseline:
     try:
         head = msgspec.json.decode(content, type=_Head)
         if head.schema != SCHEMA:
-            raise UsageError(f"{path} is not a baseline.", "A baseline is written by --baseline FILE where FILE does not exist.")
+            raise UsageError(f"{path} is not a baseline.", "A baseline is written where `baseline` names a file that does not exist.")
         if head.schema_version != SCHEMA_VERSION:
             raise UsageError(f"{path} is a baseline of version {head.schema_version}; this program reads {SCHEMA_VERSION}.", _START_AFRESH)
         file = msgspec.json.decode(content, type=_File)

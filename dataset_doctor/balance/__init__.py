@@ -167,24 +167,24 @@ def rebalance(
     operations, told_of_preset = parse_augment(augment, dataset) if augment is not None else ((), [])
     if method == COPY_PASTE:
         if operations:
-            raise UsageError("--augment alters repeats, and copy_paste makes none.", "Rebalance the result once more with it.")
+            raise UsageError("`augment` alters repeats, and copy_paste makes none.", "Rebalance the result once more with it.")
         if background != "keep":
-            raise UsageError(f"--background {background} is not for copy_paste.", "Rebalance the result once more with it.")
+            raise UsageError(f"`background={background}` is not for copy_paste.", "Rebalance the result once more with it.")
         if min_repeat == 0:
-            raise UsageError("--min-repeat 0 is for optimal.", "copy_paste keeps every image.")
+            raise UsageError("`min_repeat=0` is for optimal.", "copy_paste keeps every image.")
         return _pasted(dataset, column, scene, plain, times, target, budget is None, seed, left_out, progress)
     sampler, direction, aims = _sampler(method, dataset, scene, progress)
     if method != "none" and not scene.instances.any():
         raise UsageError(f"no class has an instance in split {dataset.splits[column]}: there is nothing to balance.")
     if min_repeat == 0:
         if method != "optimal":
-            raise UsageError("--min-repeat 0 is for optimal.", f"{method} decides itself what it drops.")
+            raise UsageError("`min_repeat=0` is for optimal.", f"{method} decides itself what it drops.")
         direction = "both"
     if times < 1 and direction == "up":
-        hint = "undersample, ml_rus, hybrid and class_aware do, and optimal with --min-repeat 0."
-        raise UsageError(f"--budget {times:g} is below 1, and {method} drops no image.", hint)
+        hint = "undersample, ml_rus, hybrid and class_aware do, and optimal with `min_repeat=0`."
+        raise UsageError(f"`budget={times:g}` is below 1, and {method} drops no image.", hint)
     if threshold is not None and method not in FREQUENCIES:
-        raise UsageError("--threshold is for repeat_factor and irfs.", f"{method} has none.")
+        raise UsageError("`threshold` is for repeat_factor and irfs.", f"{method} has none.")
     wanted = parse_target(target, dataset.class_names, scene.instances, direction)
     demand = dataclasses.replace(plain, target=wanted, min_repeat=min_repeat) if aims else plain
     certificate = None
@@ -202,7 +202,7 @@ def rebalance(
         notes += _threshold_told(choose_threshold(demand, FREQUENCIES[method](demand)), times)
     notes += _dropped_told(scene, repeats)
     if not scene.pool.positive.any() and wish.text != "keep":
-        raise UsageError(f"split {dataset.splits[column]} has no positive image: --background {wish.text} would leave nothing.")
+        raise UsageError(f"split {dataset.splits[column]} has no positive image: `background={wish.text}` would leave nothing.")
     repeats, told = settle(wish, scene.pool, repeats, budget=limit, max_repeat=max_repeat, rng=rng)
     notes += told
     if told and certificate is not None:
@@ -243,26 +243,32 @@ def _split(dataset: Dataset, wanted: str | None) -> int:
     if wanted is None:
         default = dataset.default_split
         if default is None:
-            raise UsageError("there is no train split; say which to change.", f"--split {' or '.join(filled)}")
+            raise UsageError("there is no train split; say which to change.", f"Give `split={' or '.join(filled)}`.")
         return dataset.splits.index(default)
     spelled = dict(zip(dataset.split_spelling, dataset.splits, strict=True))
     name = wanted if wanted in dataset.splits else spelled.get(wanted)
     if name not in filled:
-        raise UsageError(f"--split {wanted}: the dataset has no images in such a split.", did_you_mean(wanted, filled))
+        raise UsageError(f"`split={wanted}`: the dataset has no images in such a split.", did_you_mean(wanted, filled))
     return dataset.splits.index(name)
 
 
 def _check_limits(budget: float, max_repeat: int, min_repeat: int, seed: int, threshold: float | None) -> None:
     if not 1 <= max_repeat <= 1_000_000:
-        raise UsageError(f"--max-repeat {max_repeat} is not usable.", "Give a whole number from 1 on.")
+        raise UsageError(f"`max_repeat` must be between 1 and 1,000,000, got {max_repeat}.")
     if not 0 < budget < 1e6:
-        raise UsageError(f"--budget {budget:g} is not usable.", "Give the epoch as a multiple of the split's images, like 1.5.")
+        raise UsageError(
+            f"`budget` must be {'positive' if not budget > 0 else 'below 1,000,000'}, got {budget:g}.",
+            "Give the epoch as a multiple of the split's images, like 1.5.",
+        )
     if min_repeat not in (0, 1):
-        raise UsageError(f"--min-repeat {min_repeat} is not usable.", "Give 1, or 0 where images may be dropped.")
+        raise UsageError(f"`min_repeat` must be 0 or 1, got {min_repeat}.", "Give 1, or 0 where images may be dropped.")
     if seed < 0:
-        raise UsageError(f"--seed {seed} is below 0.", "Give a whole number from 0 on.")
+        raise UsageError(f"`seed` must be at least 0, got {seed}.", "Leave it out for 0.")
     if threshold is not None and not 0 < threshold < 1e6:
-        raise UsageError(f"--threshold {threshold:g} is not usable.", "Give a share of the images, like 0.01.")
+        raise UsageError(
+            f"`threshold` must be {'positive' if not threshold > 0 else 'below 1,000,000'}, got {threshold:g}.",
+            "Give a share of the images, like 0.01.",
+        )
 
 
 def _sampler(method: str, dataset: Dataset, scene: _Scene, progress: Progress) -> tuple[Sampler, Direction, bool]:
@@ -271,7 +277,7 @@ def _sampler(method: str, dataset: Dataset, scene: _Scene, progress: Progress) -
         return SAMPLERS[method], DIRECTIONS.get(method, "up"), method in AIM_AT_TARGET
     if not method.startswith(imbalanced_learn.PREFIX):
         known = [*SAMPLERS, COPY_PASTE, f"{imbalanced_learn.PREFIX}NAME"]
-        raise UsageError(f"--method {method} is not known.", did_you_mean(method, known))
+        raise UsageError(f"`method={method}` is not known.", did_you_mean(method, known))
     name = imbalanced_learn.find(method)
     if not _is_folder(dataset):
         raise UsageError(f"{method} is for image folders, where an image has one class.", f"Choose from: {', '.join(SAMPLERS)}.")
@@ -398,9 +404,9 @@ def _pasted(
 ) -> Plan:
     """Plan pictures with pasted instances on top of all images, and put beside them what repeats alone could do."""
     if times < 1:
-        raise UsageError(f"--budget {times:g} is below 1, and copy_paste drops no image.", "Give 1 or more.")
+        raise UsageError(f"`budget={times:g}` is below 1, and copy_paste drops no image.", "Give 1 or more.")
     if plain.threshold is not None:
-        raise UsageError("--threshold is for repeat_factor and irfs.", "copy_paste has none.")
+        raise UsageError("`threshold` is for repeat_factor and irfs.", "copy_paste has none.")
     wanted = parse_target(target, dataset.class_names, scene.instances, "up")
     demand = dataclasses.replace(plain, target=wanted)
     among = dataset.annotations_in_split(column)

@@ -48,7 +48,7 @@ def parse_background(text: str) -> Background:
         return Background(text, per_positive=float(found[2]) / float(found[1]))
     if (found := _SHARE.fullmatch(text.strip())) and (share := float(found[1]) / 100) < 1:
         return Background(text, per_other=share / (1 - share))
-    raise UsageError(f"--background {text} is not known.", "Give keep, a ratio of positive : background like 1:3, or a share like 10%.")
+    raise UsageError(f"`background={text}` is not known.", "Give keep, a ratio of positive : background like 1:3, or a share like 10%.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -66,7 +66,7 @@ def parse_target(text: str, names: Sequence[str], instances: NDArray[np.int64], 
     elif text.lower().endswith(".csv") or _is_file(text):
         target = _from_file(text, names)
     else:
-        raise UsageError(f"--target {text} is not known.", did_you_mean(text, _SHAPES))
+        raise UsageError(f"`target={text}` is not known.", did_you_mean(text, _SHAPES))
     return target
 
 
@@ -80,7 +80,7 @@ def _is_file(text: str) -> bool:
 def _floor(text: str) -> int:
     number = text.removeprefix("floor:").strip()
     if not (number.isascii() and number.isdecimal() and len(number) <= 12):
-        raise UsageError(f"--target {text}: after floor: comes a whole number.", "For example floor:200.")
+        raise UsageError(f"`target={text}`: floor: takes a whole number.", "For example floor:200.")
     return int(number)
 
 
@@ -89,7 +89,7 @@ def _from_file(path: str, names: Sequence[str]) -> NDArray[np.float64]:
     try:
         lines = list(csv.reader(decode(read_regular(path, _FILE_LIMIT))[0].splitlines()))
     except (Unreadable, csv.Error) as error:
-        raise UsageError(f"--target {path}: {error}.", f"Choose from: {', '.join(_SHAPES)}.") from error
+        raise UsageError(f"`target={path}`: {error}.", f"Choose from: {', '.join(_SHAPES)}.") from error
     head = [cell.strip().casefold() for cell in lines[0]] if lines else []
     headed = {"class", "count"} <= set(head)
     name_at, count_at = (head.index("class"), head.index("count")) if headed else (0, 1)

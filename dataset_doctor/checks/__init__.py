@@ -196,11 +196,14 @@ def find_check(word: str) -> Check:
 
 def _unknown(word: str) -> UsageError:
     """Say that a word fits no check; one that is made like a code is helped with the nearest family there is."""
+    codes = {check.code for check in CHECKS}
+    if (digits := word.upper().translate(str.maketrans("OIL", "011"))) in codes:
+        return UsageError(f"no check is called {word}.", f"Did you mean {digits}?")
     if made := re.fullmatch(r"DD(\d)\d*", word.upper()):
         families = sorted({int(check.code[2]) for check in CHECKS})
         near = min(families, key=lambda family: (abs(family - int(made[1])), family))
-        codes = [check.code for check in CHECKS if check.code.startswith(f"DD{near}")]
-        return UsageError(f"no check is called {word}.", f"Did you mean the family DD{near}, {codes[0]} to {codes[-1]}?")
+        family = sorted(code for code in codes if code.startswith(f"DD{near}"))
+        return UsageError(f"no check is called {word}.", f"Did you mean the family DD{near}, {family[0]} to {family[-1]}?")
     return UsageError(f"no check is called {word}.", did_you_mean(word, [name for check in CHECKS for name in (check.code, check.name)]))
 
 

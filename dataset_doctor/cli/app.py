@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 import sys
 import time
 import warnings
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from dataset_doctor.cli import bus_error, interrupt
+from dataset_doctor.cli import bus_error, interrupt, usage
 from dataset_doctor.cli.options import (
     ClassesOption,
     ConfigOption,
@@ -29,7 +28,7 @@ from dataset_doctor.cli.options import (
 from dataset_doctor.cli.treatments import convert, rebalance, split
 from dataset_doctor.cli.verify import verify
 from dataset_doctor.cli.weights import weights
-from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
+from dataset_doctor.errors import DoctorError, UsageError
 
 if TYPE_CHECKING:
     from dataset_doctor.findings import Finding, Policy
@@ -363,36 +362,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             _leave(0)
         if isinstance(error, ClickException):
-            say(*_usage(error))
+            say(*usage.in_our_words(error, arguments))
         elif debug:
             raise
         elif isinstance(error, DoctorError):
-            say(error.message, error.hint)
+            say(*error.as_options(usage.options_of(typer.main.get_command(app), arguments)))
         else:
             place = "This is a defect of dataset-doctor. Add --debug to see where."
             say(f"internal error: {type(error).__name__}: {str(error)[:200]}", place)
         _leave(2)
-
-
-def _usage(error: Any) -> tuple[str, str]:
-    """Put a complaint about the command line into our words."""
-    message = str(error.format_message()).strip().replace("\n", " ")
-    context = getattr(error, "ctx", None)
-    if hasattr(error, "option_name") and hasattr(error, "possibilities") and context:
-        known = [option for parameter in context.command.params for option in parameter.opts if option.startswith("--")]
-        return f"{error.option_name} is not an option.", did_you_mean(error.option_name, known)
-    if message.startswith("No such command") and context:
-        word = message.split("'")[1]
-        return f"{word} is not a command.", did_you_mean(word, context.command.commands)
-    settings = context.obj if context else None
-    name = getattr(getattr(error, "param", None), "name", None) or ""
-    if context and settings and name in settings.defaults and not from_command_line(context, name):
-        return f"{settings.path}: {message}", ""
-    value, is_choice, listed = message.rpartition("' is not one of ")
-    if is_choice and (option := re.search(r"'(--[\w-]+)'", value)):
-        word = value.rpartition("'")[2]
-        return f"{word} is not a value of {option[1]}.", did_you_mean(word, re.findall(r"'([^']+)'", listed))
-    return message, f"See {context.command_path} --help." if context else ""
 
 
 def _leave(status: int) -> NoReturn:

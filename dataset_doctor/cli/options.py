@@ -2,7 +2,9 @@
 
 import dataclasses
 import inspect
+import os
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
@@ -92,9 +94,17 @@ def from_command_line(context: typer.Context, name: str) -> bool:
 
 
 def say(message: str, more: str = "") -> None:
-    """Talk to the person, on stderr."""
+    """Print a message to stderr; on a terminal long lines break between words, commands excepted, which are to be copied."""
     from dataset_doctor.report.text import printable
 
     lines = [f"dataset-doctor: {printable(message)}"]
     lines += [f"  {printable(line.strip())}" for line in more.splitlines() if line.strip()]
+    if sys.stderr.isatty():
+        width = max(40, os.get_terminal_size(sys.stderr.fileno()).columns)
+        wrapped = (
+            [line] if line.startswith("  dataset-doctor ") else textwrap.wrap(line, width, subsequent_indent="  ", break_long_words=False,
+                                                                              break_on_hyphens=False)
+            for line in lines
+        )  # fmt: skip
+        lines = [part for parts in wrapped for part in parts]
     sys.stderr.write("\n".join(lines) + "\n")

@@ -221,9 +221,11 @@ def check_place(out: Path, *, force: bool = False) -> None:
             raise OutputRefused(f"{out} is there and is no folder.", "Name another.")
         held = sorted(path.name for path in target.iterdir())
         if held and not force:
-            raise OutputRefused(f"{out} is there and is not empty.", "Name a new folder. --force replaces an earlier demonstration.")
+            raise OutputRefused(f"{out} is there and is not empty.", "Name a new folder. `force=True` replaces an earlier demonstration.")
         if held and not _is_ours(target):
-            raise OutputRefused(f"{out} was not written by `dataset-doctor demo`.", "Name a new folder: --force replaces nothing else.")
+            raise OutputRefused(
+                f"{out} was not written by `dataset-doctor demo`.", "Name a new folder: `force=True` replaces nothing else."
+            )
         known = {README, *_STANDING, *(check.name for check in CHECKS)}
         if strange := [name for name in held if name not in known]:
             raise OutputRefused(

@@ -144,9 +144,11 @@ def _copy(origin: str, path: str) -> None:
 
 def _not_brought(source: str, materialize: Materialize, error: OSError) -> OutputRefused:
     if error.errno == errno.EXDEV:
-        return OutputRefused(f"{source} lies on another file system, where no hard link leads.", "Use --materialize copy or symlink.")
+        return OutputRefused(
+            f"{source} lies on another file system, where no hard link leads.", "Use `materialize=copy` or `materialize=symlink`."
+        )
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OutputRefused("The disk is full; nothing was written.", "--materialize symlink, hardlink or list take hardly any space.")
+        return OutputRefused("The disk is full; nothing was written.", "`materialize=symlink`, hardlink and list take hardly any space.")
     reason = (error.strerror or "the system refused").lower()
     return OutputRefused(f"{source} could not be {_VERBS[materialize]}: {reason}.", "Nothing was written.")
 
@@ -198,7 +200,7 @@ def check_place(out: str | os.PathLike[str], source: Path, *, force: bool = Fals
         if target.is_symlink() or not target.is_dir():
             raise OutputRefused(f"{out} is there and is no folder.", "Name another.")
         if not force and any(target.iterdir()):
-            raise OutputRefused(f"{out} is there and is not empty.", "Name a new folder, or replace it with --force.")
+            raise OutputRefused(f"{out} is there and is not empty.", "Name a new folder, or replace it with `force=True`.")
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
         raise refused(out, error) from error
 

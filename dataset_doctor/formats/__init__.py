@@ -80,7 +80,7 @@ def read(
         UsageError: an argument that cannot be used.
     """
     if format is not None and format not in FORMATS:
-        raise UsageError(f"--format {format} is not known.", did_you_mean(format, FORMATS))
+        raise UsageError(f"`format={format}` is not known.", did_you_mean(format, FORMATS))
     tree, only = _tree(Path(path), images)
     candidate, others = recognise(FORMATS, tree, only, format, shown=os.fspath(path) if only is None else None)
     dataset = FORMATS[candidate.format].read(tree, candidate, classes=_class_names(classes), progress=progress)
@@ -112,7 +112,7 @@ def _tree(path: Path, images: str | os.PathLike[str] | None) -> tuple[Tree, str 
     if images is not None:
         folder_path = Path(os.path.abspath(images))
         if not folder_path.is_dir():
-            raise UsageError(f"--images {os.fspath(images)} is not a folder.")
+            raise UsageError(f"`images={os.fspath(images)}` is not a folder.")
         relative = os.path.relpath(folder_path, root).replace(os.sep, "/")
         inside = not relative.startswith("..")
         tree = join_trees(tree, walk(folder_path, relative) if not inside else tree, "" if relative == "." else relative)
@@ -128,10 +128,10 @@ def _class_names(path: str | os.PathLike[str] | None) -> tuple[str, ...] | None:
     try:
         text, _ = decode(read_regular(os.fspath(path), 1 << 20))
     except Unreadable as error:
-        raise UsageError(f"--classes {os.fspath(path)}: {error}.") from error
+        raise UsageError(f"`classes={os.fspath(path)}`: {error}.") from error
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not names:
-        raise UsageError(f"--classes {os.fspath(path)} holds no names.", "It needs one class name a line, in class order.")
+        raise UsageError(f"`classes={os.fspath(path)}` holds no names.", "It needs one class name a line, in class order.")
     return names
 
 

@@ -107,5 +107,5 @@ def _nothing_here(formats: Formats, tree: Tree, only: str | None, format: str | 
         return DatasetNotFound(f"no dataset here: {what} holds neither images nor {kind}.", looked)
     return DatasetNotFound(
         f"no dataset here: {what} holds {plural(len(tree.images), 'image')} and no {kind}.",
-        f"{looked} Labels elsewhere? Give their folder and add --images {shlex.quote(str(tree.root))}",
+        f"{looked} Labels elsewhere? Give their folder, and `images={shlex.quote(str(tree.root))}`.",
     )

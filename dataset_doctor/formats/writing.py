@@ -80,7 +80,7 @@ def write(
     target, mode = _chosen(dataset, format, materialize)
     if mode == "list" and dataset.made is not None:
         count = plural(int(dataset.is_made.sum()), "image is", "images are")
-        raise UsageError(f"{count} made anew, and a list brings no image.", "Use --materialize copy, symlink or hardlink.")
+        raise UsageError(f"{count} made anew, and a list brings no image.", "Use `materialize=copy`, symlink or hardlink.")
     check_place(out, dataset.root, force=force)
     if target.name != dataset.format and len(rows := unwritable(dataset, target.name, progress=progress)):
         raise _refused(dataset, target, rows)
@@ -185,7 +185,7 @@ def _chosen(dataset: Dataset, format: str | None, materialize: str) -> tuple[For
     target = find_format(wanted)
     mode = next((name for name in MODES if name == materialize), None)
     if mode is None:
-        raise UsageError(f"--materialize {materialize} is not known.", did_you_mean(materialize, MODES))
+        raise UsageError(f"`materialize={materialize}` is not known.", did_you_mean(materialize, MODES))
     from dataset_doctor.formats import FORMATS
 
     source = format_of(dataset)
@@ -197,7 +197,7 @@ def _chosen(dataset: Dataset, format: str | None, materialize: str) -> tuple[For
     if mode == "list" and not target.can_list:
         raise UsageError(
             f"no list or record of {target.title} can name an image twice.",
-            "Use --materialize symlink or hardlink, which take hardly any space.",
+            "Use `materialize=symlink` or hardlink, which take hardly any space.",
         )
     return target, mode
 
@@ -208,7 +208,7 @@ def _refused(dataset: Dataset, target: Format, rows: Rows) -> UsageError:
     annotations = dataset.annotations
     file, line = dataset.sources[annotations.source[row]], int(annotations.line[row])
     where = f"{file}:{line}" if line else f"{file}, annotation {int(annotations.position[row]):,}"
-    hint = "Mend them, or leave them out: --allow-errors, or left_out=unwritable(dataset, format) in make_plan."
+    hint = "Fix them, or leave them out with `allow_errors=True`."
     return UsageError(f"{plural(len(rows), 'label record')} cannot be written as {target.title}, first {where}.", hint)
 
 
@@ -278,7 +278,7 @@ def _read_back(dataset: Dataset, names: Sequence[str], target: Format, mode: Mat
                 raise UsageError(
                     f"{which}readers would not see the same as {target.title}: {there.get(what, 0):,} {what} in the split {split}, "
                     f"not {lines.get(what, 0):,}.",
-                    "Nothing was written. Look for unusual names of images, splits and classes; names given with --classes have to be "
+                    "Nothing was written. Look for unusual names of images, splits and classes; names given with `classes` have to be "
                     "in the labels first.",
                 )
 

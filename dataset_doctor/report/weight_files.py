@@ -87,7 +87,7 @@ def check_targets(paths: Collection[Path], trainer: str | None = None) -> None:
         known = [*FILES, *(EXPORTERS[trainer].files if trainer else ())]
         if path.suffix.lower() not in known:
             of_trainers = sorted(name for name, made in EXPORTERS.items() if path.suffix.lower() in made.files)
-            hint = f"Say for which trainer: --for {', '.join(of_trainers)}." if of_trainers else did_you_mean(path.suffix, known)
+            hint = f"Say for which trainer: `trainer={', '.join(of_trainers)}`." if of_trainers else did_you_mean(path.suffix, known)
             raise UsageError(f"Weights cannot be written as {path.suffix or 'a file without a suffix'}.", hint)
         check_file(path)
 

@@ -68,16 +68,16 @@ def open_engine(name: str, workers: int | None, address: str | None) -> Engine:
         UsageError: no engine of that name, no sensible number of workers, or no such cluster.
     """
     if workers is not None and workers < 1:
-        raise UsageError(f"{workers} workers cannot do anything.", "Give 1 or more, or leave it out for all cores.")
+        raise UsageError(f"`workers` must be at least 1, got {workers}.", "Leave it out for all cores.")
     if name == "local":
         if address is not None:
-            raise UsageError("An address is for the engine dask.", "Leave it out, or choose the engine dask.")
+            raise UsageError("`address` is for `engine=dask`.", "Leave it out, or choose `engine=dask`.")
         return Local(workers or processors())
     if name == "dask":
         return Dask(workers or processors(), address)
     from dataset_doctor.errors import did_you_mean
 
-    raise UsageError(f"There is no engine {name!r}.", did_you_mean(name, ("local", "dask")))
+    raise UsageError(f"`engine={name}` is not known.", did_you_mean(name, ("local", "dask")))
 
 
 # This machine -------------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def parse_ratios(text: str) -> tuple[float, ...]:
     try:
         numbers = [float(part.strip().removesuffix("%")) for part in parts]
     except ValueError:
-        raise UsageError(f"--ratios {text} are not numbers.", RATIOS_HINT) from None
+        raise UsageError(f"`ratios={text}` are not numbers.", RATIOS_HINT) from None
     return tuple(_checked_ratios(numbers).tolist())
 
 
@@ -64,13 +64,13 @@ def _checked_ratios(numbers: Sequence[float]) -> NDArray[np.float64]:
     """Give ratios as shares that sum to 1."""
     shown = "/".join(f"{number:g}" for number in numbers)
     if len(numbers) < 2:
-        raise UsageError(f"The ratios {shown} name fewer than two splits.", RATIOS_HINT)
+        raise UsageError(f"`ratios={shown}` name fewer than two splits.", RATIOS_HINT)
     if not all(math.isfinite(number) and number > 0 for number in numbers):
-        raise UsageError(f"The ratios {shown} are not all positive.", "Leave out a split that is to hold nothing.")
+        raise UsageError(f"`ratios={shown}` are not all positive.", "Leave out a split that is to hold nothing.")
     total = math.fsum(numbers)
     whole = 1.0 if abs(total - 1) < 1e-6 else 100.0
     if abs(total - whole) > 1e-6 * whole:
-        raise UsageError(f"The ratios {shown} sum to {total:g}, not to 100 or 1.", RATIOS_HINT)
+        raise UsageError(f"`ratios={shown}` sum to {total:g}, not to 100 or 1.", RATIOS_HINT)
     ratios: NDArray[np.float64] = np.array([float(number) / whole for number in numbers])
     return ratios
 
@@ -147,7 +147,7 @@ def divide(
 ) -> Division:
     """Plan as `split` does, with the same arguments and errors, without measuring how good that is, which takes longer than the rest."""
     if seed < 0:
-        raise UsageError(f"The seed {seed} is negative.", "Give 0 or more.")
+        raise UsageError(f"`seed` must be at least 0, got {seed}.", "Leave it out for 0.")
     spelling = dict(zip(dataset.splits, dataset.split_spelling, strict=True))
     frozen_names = tuple(dict.fromkeys(_known_split(dataset, name) for name in freeze))
     written, wanted = _checked_names(_checked_ratios(ratios), names, frozen_names)
@@ -194,7 +194,7 @@ def divide(
 def _known_split(dataset: Dataset, name: str) -> str:
     """Give the canonical name of a split that the dataset has."""
     if canonical_split(name) not in dataset.splits:
-        raise UsageError(f"There is no split {name} to freeze.", did_you_mean(name, dataset.splits))
+        raise UsageError(f"`freeze={name}`: the dataset has no such split.", did_you_mean(name, dataset.splits))
     return canonical_split(name)
 
 
@@ -231,7 +231,7 @@ def _check_enough(n_images: int, sizes: NDArray[np.intp], n_splits: int, frozen:
         raise UsageError(
             f"{plural(n_images, 'image')} in {plural(len(sizes), 'group')} cannot be divided into {plural(n_splits, 'split')}.",
             f"Images that show one picture or one video stay together, {sizes.max():,} in the largest group. Ask for fewer splits, or let"
-            " them leak: --group-by none.",
+            " them leak: `group_by=none`.",
         )
 
 

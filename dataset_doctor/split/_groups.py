@@ -230,7 +230,7 @@ def _by_pattern(dataset: Dataset, pattern: str) -> tuple[Labels, list[str]]:
         raise UsageError(message, "Repetitions inside repetitions, as in (a+)+, take forever; write it without.") from None
     except (re.error, RecursionError, OverflowError) as error:
         raise UsageError(
-            f"--group-by {pattern} is not a valid pattern: {str(error) or 'too deep'}.",
+            f"`group_by={pattern}` is not a valid pattern: {str(error) or 'too deep'}.",
             "Give near-duplicates, none, or a Python regular expression.",
         ) from None
     number: dict[str, int] = {}

@@ -104,7 +104,7 @@ def verify(
 
     begun, started = time.perf_counter(), datetime.now(timezone.utc).isoformat(timespec="seconds")
     if not 1 <= seeds <= 1_000:
-        raise UsageError(f"--seeds {seeds} is not usable.", "Give a whole number from 1 on; 3 or more allow a verdict.")
+        raise UsageError(f"`seeds` must be between 1 and 1,000, got {seeds}.", "3 or more allow a verdict.")
     task, settings, models, task_note = _resolved(dataset, task, settings, model, steps, device)
     method, kinds = tuning.check(tune, trials), () if ensemble is None else ensembles.parse_kinds(ensemble, task)
     asked = None if arms is None else parse_arms(arms)

@@ -140,7 +140,7 @@ def _after(prefix: str, refusal: Callable[[str], Refusal]) -> Callable[[str], st
             return None
         refused = refusal(value)
         if refused is not None:
-            raise UsageError(f"--arms {word}{refused[0]}", refused[1])
+            raise UsageError(f"`arms={word}`{refused[0]}", refused[1])
         return value
 
     return read_value
@@ -188,7 +188,7 @@ def _path(word: str) -> Path | None:
     if not equals:
         return None
     if not name.strip() or not path.strip() or name.strip() == "baseline":
-        raise UsageError(f"--arms {word}: a name and a path are needed.", "For example mine=out/dataset-doctor.json.")
+        raise UsageError(f"`arms={word}`: a name and a path are needed.", "For example mine=out/dataset-doctor.json.")
     place = Path(path.strip())
     return place / MANIFEST_NAME if place.is_dir() else place
 
@@ -215,7 +215,7 @@ def _document(name: str, path: Path) -> dict[str, Any] | None:
     try:
         text, _ = decode(read_regular(path, MAX_FILE_BYTES))
     except Unreadable as error:
-        raise UsageError(f"--arms {name}={path}: {error}.", "Give a dataset-doctor.json or a file that `weights -o` wrote.") from error
+        raise UsageError(f"`arms={name}={path}`: {error}.", "Give a dataset-doctor.json or a file that `weights -o` wrote.") from error
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -260,7 +260,7 @@ def _model(arm: Arm, of: Situation) -> Treatment:
 
 def _asked_differently(arm: Arm, of: Situation) -> Treatment:
     if of.task == "detect":
-        raise UsageError(f"--arms {arm.name} is for classification.", "For a detector compare focal, weights:SCHEME or a sampler.")
+        raise UsageError(f"`arms={arm.name}` is for classification.", "For a detector compare focal, weights:SCHEME or a sampler.")
     return Treatment(notes=("These are the baseline's models, asked differently: nothing was trained.",))
 
 
@@ -271,7 +271,7 @@ def _from_weights_file(arm: Arm, of: Situation) -> Treatment:
         differ = sorted(theirs ^ ours)
         which = f"{differ[0]} is only in the {'file' if differ[0] in theirs else 'dataset'}" if differ else "a name is there several times"
         raise UsageError(
-            f"--arms {arm.name}={arm.value} is for other classes: {len(weighed.classes):,} in the file, {len(dataset.classes):,} in the"
+            f"`arms={arm.name}={arm.value}` is for other classes: {len(weighed.classes):,} in the file, {len(dataset.classes):,} in the"
             f" dataset; {which}.",
             "Write one with: dataset-doctor weights DATASET -o weights.json",
         )
@@ -290,10 +290,10 @@ def _from_manifest(arm: Arm, of: Situation) -> Treatment:
     source = document.get("source")
     entries = document.get("images")
     if not isinstance(entries, list) or not all(isinstance(one, dict) and isinstance(one.get("source"), str) for one in entries):
-        raise UsageError(f"--arms {arm.name}={arm.value} lists no images.", "Give the dataset-doctor.json that `rebalance` wrote.")
+        raise UsageError(f"`arms={arm.name}={arm.value}` lists no images.", "Give the dataset-doctor.json that `rebalance` wrote.")
     if not isinstance(source, dict) or source.get("fingerprint") != fingerprint(dataset):
         raise UsageError(
-            f"--arms {arm.name}={arm.value} was made from another dataset, or from another state of this one.",
+            f"`arms={arm.name}={arm.value}` was made from another dataset, or from another state of this one.",
             "Verify the dataset that `rebalance` was given, or rebalance this one again.",
         )
     if any(one.get("transform") for one in entries):
@@ -305,7 +305,7 @@ def _from_manifest(arm: Arm, of: Situation) -> Treatment:
         if name in row_of:
             repeats[row_of[name]] = n
     if not repeats[dataset.images.in_split[:, dataset.splits.index("train")]].any():
-        raise UsageError(f"--arms {arm.name}={arm.value} shows no image of the training split.")
+        raise UsageError(f"`arms={arm.name}={arm.value}` shows no image of the training split.")
     return Treatment(repeats=repeats)
 
 
@@ -316,12 +316,12 @@ def _generated(arm: Arm, dataset: Dataset) -> Treatment:
         copy = read(root).with_train()
     except DoctorError as error:
         raise UsageError(
-            f"--arms {arm.name}={arm.value} names generated images, which are not beside it.", "Give the folder as written."
+            f"`arms={arm.name}={arm.value}` names generated images, which are not beside it.", "Give the folder as written."
         ) from error
     if copy.class_names != dataset.class_names:
-        raise UsageError(f"--arms {arm.name}={arm.value} lies in a dataset of other classes.", "Give the folder as `rebalance` wrote it.")
+        raise UsageError(f"`arms={arm.name}={arm.value}` lies in a dataset of other classes.", "Give the folder as `rebalance` wrote it.")
     if "train" not in copy.splits or not copy.images.in_split[:, copy.splits.index("train")].any():
-        raise UsageError(f"--arms {arm.name}={arm.value} shows no image of the training split.")
+        raise UsageError(f"`arms={arm.name}={arm.value}` shows no image of the training split.")
     return Treatment(shown=copy)
 
 
@@ -386,13 +386,13 @@ def parse_arms(text: str | Sequence[str]) -> tuple[Arm, ...]:
     words = text.split(",") if isinstance(text, str) else list(text)
     arms = [_arm(word.strip()) for word in words if word.strip()]
     if not arms:
-        raise UsageError("--arms names nothing to compare.", "For example --arms baseline,weights:sqrt,repeat_factor.")
+        raise UsageError("`arms` names nothing to compare.", "For example `arms=baseline,weights:sqrt,repeat_factor`.")
     named = [arm for arm in arms if arm != BASELINE]
     twice = [name for name, n in Counter(arm.name for arm in named).items() if n > 1]
     if twice:
-        raise UsageError(f"--arms names {twice[0]} twice.", "Name each arm once; more seeds are a matter of --seeds.")
+        raise UsageError(f"`arms` names {twice[0]} twice.", "Name each arm once; `seeds` says how often it is trained.")
     if not named:
-        raise UsageError("--arms names only the baseline: there is nothing to compare it with.", "Add weights:uniform for an A/A test.")
+        raise UsageError("`arms` names only the baseline: there is nothing to compare it with.", "Add weights:uniform for an A/A test.")
     return (BASELINE, *named)
 
 
@@ -406,7 +406,7 @@ def _arm(word: str) -> Arm:
     if not near.startswith("Did"):
         plain = ", ".join([*examples["baseline"], *examples["sampler"], *examples["loss"], *examples["posthoc"]])
         near = f"Choose from: {plain}, weights:SCHEME, augment:PRESET, background:RATIO, size:N, name=PATH."
-    raise UsageError(f"--arms {word} is not known.", near)
+    raise UsageError(f"`arms={word}` is not known.", near)
 
 
 def treat(arm: Arm, dataset: Dataset, *, task: Task, scratch: Path | None = None, progress: Progress = silent) -> Treatment:

@@ -61,7 +61,7 @@ def image_repeats(data: Data, treatment: Treatment) -> NDArray[np.float64]:
         if not data.has_background:
             raise UsageError(
                 f"background:{treatment.background} needs background pictures, and there are none to classify.",
-                "For instances of a detection dataset add --background-crops.",
+                "For instances of a detection dataset add `background_crops`.",
             )
         repeats = repeats * background_repeats(data.train.label == len(data.class_names) - 1, treatment.background)
     return repeats

@@ -178,9 +178,9 @@ def check(settings: Settings, treatment: Treatment) -> None:
     detectors.check_detector(settings.model)
     detectors.check_loss(settings.model, treatment.loss)
     if settings.dropout:
-        raise UsageError("--dropout has no place in a detector.", "Leave it out; --weight-decay is what detectors are regularised by.")
+        raise UsageError("`dropout` has no place in a detector.", "Leave it out; `weight_decay` is what detectors are regularised by.")
     if settings.compile:
-        raise UsageError("--compile does not go with detectors, whose shapes change from step to step.", "Leave it out.")
+        raise UsageError("`compile` does not go with detectors, whose shapes change from step to step.", "Leave it out.")
 
 
 def run(trial: Trial, views: Views) -> Trained:

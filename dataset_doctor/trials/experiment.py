@@ -41,7 +41,7 @@ def refuse_unsplit(dataset: Dataset) -> None:
         have = ", ".join(name for name in dataset.splits if name in filled) or "none"
         raise ComparisonRefused(f"The dataset has {what} (it has: {have}). {why[missing[-1]]}".rstrip(), _divide(dataset))
     if not dataset.images.has_file.any():
-        raise ComparisonRefused("No image files were found: there is nothing to train on.", "Name their folder with --images.")
+        raise ComparisonRefused("No image files were found: there is nothing to train on.", "Name their folder with `images`.")
 
 
 def refuse_leakage(dataset: Dataset, report: Report) -> None:
@@ -157,7 +157,7 @@ def prepare(
     if task == "classify":
         return _classification(dataset, pixels, settings, treatments, margin, background_crops, progress)
     if margin is not None or background_crops:
-        raise UsageError("--margin and --background-crops are for instances that are cut out.", "Add --task classify.")
+        raise UsageError("`margin` and `background_crops` are for instances that are cut out.", "Add `task=classify`.")
     return _detection(dataset, pixels, settings, treatments, progress)
 
 
@@ -166,9 +166,9 @@ def _classification(
     progress: Progress,
 ) -> Experiment:  # fmt: skip
     if background and dataset.task == "classify":
-        raise UsageError("--background-crops is for instances that are cut out, and these are whole images.", "Leave it out.")
+        raise UsageError("`background_crops` is for instances that are cut out, and these are whole images.", "Leave it out.")
     if margin is not None and not 0 <= margin <= 10:
-        raise UsageError(f"--margin {margin:g} is not usable.", "Give a share of an instance's longer side, like 0.1.")
+        raise UsageError(f"`margin` must be between 0 and 1, got {margin:g}.", "Give a share of an instance's longer side, like 0.1.")
     around = images.MARGIN if margin is None else margin
 
     def load(part: Dataset, seen: Pixels, size: int) -> Data:

@@ -515,7 +515,7 @@ def _check_finite(run: _Run, label: str) -> None:
         step = run.looked + int(wrong[0])
         raise TrainingFailed(
             f"The loss of {label} is {float(run.loss[step])} at step {step + 1:,}.",
-            "A smaller --lr is the usual cure, or fp32 instead of fp16. Finished trainings are kept.",
+            "A smaller `lr` is the usual cure, or fp32 instead of fp16. Finished trainings are kept.",
         )
     run.looked = run.step
 
@@ -543,6 +543,6 @@ def _make_room(run: _Run, optimizer: torch.optim.Optimizer, settings: Settings, 
         torch.cuda.empty_cache()
     # A batch norm needs two pictures.
     if settings.batch // (run.parts * 2) < 2:
-        raise TrainingFailed(f"Memory does not suffice for two pictures of {label}.", "Take a smaller --size or --model.")
+        raise TrainingFailed(f"Memory does not suffice for two pictures of {label}.", "Take a smaller `size` or `model`.")
     run.parts *= 2
     run.notes.append(f"Out of memory at step {run.step + 1:,}: batches of {settings.batch} go on in {run.parts} parts.")

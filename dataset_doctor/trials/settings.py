@@ -106,18 +106,18 @@ def check_settings(settings: Settings) -> None:
         UsageError: which, and what to give instead.
     """
     if settings.optimizer not in LEARNING_RATES:
-        raise UsageError(f"--optimizer {settings.optimizer} is not known.", did_you_mean(settings.optimizer, LEARNING_RATES))
+        raise UsageError(f"`optimizer={settings.optimizer}` is not known.", did_you_mean(settings.optimizer, LEARNING_RATES))
     if settings.augment not in PRESETS:
-        raise UsageError(f"--augment {settings.augment} is not known.", did_you_mean(settings.augment, PRESETS))
+        raise UsageError(f"`augment={settings.augment}` is not known.", did_you_mean(settings.augment, PRESETS))
     ranges = {"steps": (1, math.inf), "batch": (2, math.inf), "evaluations": (1, math.inf), "size": (8, 4096), "freeze": (0, math.inf),
               "head_steps": (0, math.inf), "dropout": (0, 0.99), "warmup": (0, 1), "layer_decay": (1e-3, 1), "learning_rate": (1e-12, 1e6),
               "decay": (0, 10), "l1": (0, 10), "momentum": (0, 0.9999), "patience": (1, math.inf), "clip": (1e-9, math.inf)}  # fmt: skip
     for name, (low, high) in ranges.items():
         value = getattr(settings, name)
         if value is not None and not low <= value <= high:
-            option = {"learning_rate": "lr", "decay": "weight-decay"}.get(name, name.replace("_", "-"))
-            wanted = f"a number from {low:g} on" if high == math.inf else f"a number from {low:g} to {high:g}"
-            raise UsageError(f"--{option} {value:g} is not usable.", f"Give {wanted}.")
+            given = {"learning_rate": "lr", "decay": "weight_decay"}.get(name, name)
+            wanted = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+            raise UsageError(f"`{given}` must be {wanted}, got {value:g}.")
 
 
 def default_settings(task: Task, *, device: str = "cpu", size: int | None = None) -> Settings:
@@ -150,15 +150,15 @@ def find_device(name: str) -> str:
     if kind == "cuda" and (not number or number.isdecimal()):
         if not torch.cuda.is_available():
             built = "" if torch.version.cuda else " This torch is built without CUDA."
-            raise UsageError(f"--device {name}: no CUDA device is at hand.{built}", "Leave --device out, or give cpu.")
+            raise UsageError(f"`device={name}`: no CUDA device was found.{built}", "Leave `device` out, or give cpu.")
         if int(number or 0) >= torch.cuda.device_count():
-            raise UsageError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices.", "They count from cuda:0.")
+            raise UsageError(f"`device={name}`: there are {torch.cuda.device_count()} CUDA devices.", "They count from cuda:0.")
         return name
     if name == "mps":
         if not torch.backends.mps.is_available():
-            raise UsageError("--device mps: no Apple GPU is at hand.", "Leave --device out, or give cpu.")
+            raise UsageError("`device=mps`: no Apple GPU was found.", "Leave `device` out, or give cpu.")
         return name
-    raise UsageError(f"--device {name} is not known.", did_you_mean(name, ("auto", "cpu", "cuda", "cuda:0", "mps")))
+    raise UsageError(f"`device={name}` is not known.", did_you_mean(name, ("auto", "cpu", "cuda", "cuda:0", "mps")))
 
 
 def choose_task(dataset: Dataset, task: str | None, device: str) -> tuple[str, Task, tuple[str, ...]]:
@@ -169,9 +169,9 @@ def choose_task(dataset: Dataset, task: str | None, device: str) -> tuple[str, T
     """
     found = find_device(device)
     if task is not None and task not in ("classify", "detect"):
-        raise UsageError(f"--task {task} is not known.", did_you_mean(task, ("classify", "detect")))
+        raise UsageError(f"`task={task}` is not known.", did_you_mean(task, ("classify", "detect")))
     if task == "detect" and dataset.task == "classify":
-        raise UsageError("--task detect needs boxes, and these are image folders.", "Leave --task out.")
+        raise UsageError("`task=detect` needs boxes, and these are image folders.", "Leave `task` out.")
     if task is not None:
         return found, ("classify" if task == "classify" else "detect"), ()
     if dataset.task == "classify":

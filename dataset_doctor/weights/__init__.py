@@ -223,14 +223,14 @@ def _check(scheme: str, *, beta: float | None, power: float | None, cap: float |
         ("count", count, get_args(CountUnit)),
     ):
         if word not in known:
-            raise UsageError(f"{word} is not a value of --{option}.", did_you_mean(str(word), known))
+            raise UsageError(f"`{option}={word}` is not known.", did_you_mean(str(word), known))
     wanted = SCHEMES[scheme].parameter
     for name, value in (("beta", beta), ("power", power)):
         if value is not None and name != wanted:
             takes = next(other for other, made in SCHEMES.items() if made.parameter == name)
-            raise UsageError(f"--{name} is for --scheme {takes}.", f"Leave it out, or choose --scheme {takes}.")
+            raise UsageError(f"`{name}` is for `scheme={takes}`.", f"Leave it out, or choose `scheme={takes}`.")
     if wanted == "power" and power is None:
-        raise UsageError("--scheme power needs --power.", "0 gives equal weights, 0.5 those of sqrt, 1 those of inverse.")
+        raise UsageError("`scheme=power` needs `power`.", "0 gives equal weights, 0.5 those of sqrt, 1 those of inverse.")
     if beta is not None:
         _within("beta", beta, 0, 1, upper=False)
     if power is not None:
@@ -238,21 +238,21 @@ def _check(scheme: str, *, beta: float | None, power: float | None, cap: float |
     if cap is not None:
         _within("cap", cap, 1, math.inf, upper=False)
     if after is not None and count != "instances":
-        raise UsageError(f"A plan tells instances, not what --count {count} needs.", "Leave --count out, or read the rebalanced dataset.")
+        raise UsageError(f"A plan tells instances, not what `count={count}` needs.", "Leave `count` out, or read the rebalanced dataset.")
 
 
 def _within(name: str, value: float, low: float, high: float, *, upper: bool = True) -> None:
     if not (low <= value <= high if upper else low <= value < high):
-        allowed = f"at least {low}" if high == math.inf else f"{low} to {high}" if upper else f"at least {low} and below {high}"
-        raise UsageError(f"--{name} {value:g} is out of range.", f"It may be {allowed}.")
+        allowed = f"at least {low}" if high == math.inf else f"between {low} and {high}" if upper else f"at least {low} and below {high}"
+        raise UsageError(f"`{name}` must be {allowed}, got {value:g}.")
 
 
 def _nothing_to_count(dataset: Dataset, split: str, unit: CountUnit) -> UsageError:
     if not dataset.classes:
-        return UsageError("The dataset declares no class, so there is nothing to weigh.", "Name the classes with --classes FILE.")
+        return UsageError("The dataset declares no class, so there is nothing to weigh.", "Name the classes in a file: `classes`.")
     others = [name for name in dataset.splits if name != split and dataset.annotations_in_split(dataset.splits.index(name)).any()]
     hint = (
-        f"Labels are in {', '.join(others)}: name one with --split."
+        f"Labels are in {', '.join(others)}: name one with `split`."
         if others
         else "Label it first; `dataset-doctor audit` says what is there."
     )

@@ -51,11 +51,11 @@ def choose_split(dataset: Dataset, name: str | None) -> str:
     if name is None:
         if (default := dataset.default_split) is not None:
             return default
-        raise UsageError(f"There is no split train, but {_listed(dataset.splits)}.", "Name one with --split.")
+        raise UsageError(f"There is no split train, but {_listed(dataset.splits)}.", "Name one with `split`.")
     spelled = dict(zip(dataset.split_spelling, dataset.splits, strict=True))
     if name in dataset.splits or name in spelled:
         return name if name in dataset.splits else spelled[name]
-    raise UsageError(f"There is no split {name}.", did_you_mean(name, dataset.splits))
+    raise UsageError(f"`split={name}`: the dataset has no such split.", did_you_mean(name, dataset.splits))
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -96,7 +96,7 @@ def count_classes(dataset: Dataset, split: str, unit: CountUnit) -> ClassCounts:
     counted = held.is_instance & (held.annotations.class_index >= 0)
     known = counted & np.isfinite(area)
     if counted.any() and not known.any():
-        raise UsageError("The labels have no area to count in pixels.", "Use --count instances or images.")
+        raise UsageError("The labels have no area to count in pixels.", "Use `count=instances` or `count=images`.")
     if missing := int((counted & ~known).sum()):
         notes.append(f"{plural(missing, 'instance')} without a known area {'is' if missing == 1 else 'are'} left out.")
     of_class = held.annotations.class_index[known]
@@ -128,11 +128,13 @@ def after_plan(found: ClassCounts, dataset: Dataset, plan: Mapping[str, Any], sp
     """
     if plan.get("split") != split:
         raise UsageError(
-            f"The plan changes the split {plan.get('split')}, and the weights are for {split}.", "Choose the same one with --split."
+            f"The plan changes the split {plan.get('split')}, and the weights are for {split}.", "Choose the same one with `split`."
         )
     rows = plan.get("classes")
     if not isinstance(rows, list) or not all(_is_change(row) for row in rows):
-        raise UsageError("The plan does not list its classes with counts before and after.", "Write it with: rebalance --json.")
+        raise UsageError(
+            "The plan does not list its classes with counts before and after.", "Write it with `dataset-doctor rebalance --json`."
+        )
     if [row["name"] for row in rows] != list(dataset.class_names):
         raise UsageError("The plan is for other classes than this dataset's.", "Make it anew for this dataset.")
     after = np.array([row["after"] for row in rows], np.int64)
@@ -163,9 +165,13 @@ def load_plan(path: str | os.PathLike[str]) -> dict[str, Any]:
     except Unreadable as error:
         raise UsageError(f"{os.fspath(path)}: {error}.") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{os.fspath(path)} is not JSON.", "Give what `rebalance --json` printed, or a dataset-doctor.json.") from error
+        raise UsageError(
+            f"{os.fspath(path)} is not JSON.", "Give what `dataset-doctor rebalance --json` printed, or a dataset-doctor.json."
+        ) from error
     schema = document.get("schema") if isinstance(document, dict) else None
     plan = document.get("plan") if schema == "dataset-doctor/manifest" else document
     if schema not in ("dataset-doctor/plan", "dataset-doctor/manifest") or not isinstance(plan, dict):
-        raise UsageError(f"{os.fspath(path)} holds no plan.", "Give what `rebalance --json` printed, or a dataset-doctor.json.")
+        raise UsageError(
+            f"{os.fspath(path)} holds no plan.", "Give what `dataset-doctor rebalance --json` printed, or a dataset-doctor.json."
+        )
     return plan

@@ -55,7 +55,7 @@ def find_trainer(name: str) -> str:
         return "yolov5"
     if _ULTRALYTICS_NAMES.fullmatch(folded):
         return "ultralytics"
-    raise UsageError(f"{name} is not a value of --for.", did_you_mean(name, EXPORTERS))
+    raise UsageError(f"`trainer={name}` is not known.", did_you_mean(name, EXPORTERS))
 
 
 def export(name: str, weights: ClassWeights, suffix: str | None = None) -> str:
@@ -72,7 +72,7 @@ def export(name: str, weights: ClassWeights, suffix: str | None = None) -> str:
     name = find_trainer(name)
     files = EXPORTERS[name].files
     if suffix is not None and suffix not in files:
-        raise UsageError(f"--for {name} writes no {suffix} file.", did_you_mean(suffix, files))
+        raise UsageError(f"`trainer={name}` writes no {suffix} file.", did_you_mean(suffix, files))
     return files[suffix or next(iter(files))](weights)
 
 

@@ -355,8 +355,8 @@ def test_names_that_are_not_known_are_refused_with_a_guess(tmp_path: Path) -> No
     """So are two presets, an empty list, mixtures of boxes, and augmenting what makes no repeats."""
     dataset = marked(tmp_path / "source", "yolo")
     for wanted, what, hint in (
-        ("rotat", "--augment rotat is not known", "rotate"),
-        ("outdor", "--augment outdor is not known", "outdoor"),
+        ("rotat", 'augment="rotat" is not known', "rotate"),
+        ("outdor", 'augment="outdor" is not known', "outdoor"),
         ("outdoor,aerial", "two presets", "Name one"),
         (" , ", "names no operation", "flip"),
         ("mixup", "image folders", "flip"),

@@ -555,11 +555,11 @@ def test_class_folders_are_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_repeat": 1}, "--max-repeat 1 leaves no picture"),
-        ({"budget": 0.5}, "--budget 0.5 is below 1"),
-        ({"background": "10%"}, "--background 10% is not for copy_paste"),
-        ({"min_repeat": 0}, "--min-repeat 0 is for optimal"),
-        ({"threshold": 0.1}, "--threshold is for repeat_factor"),
+        ({"max_repeat": 1}, "max_repeat=1 leaves no image"),
+        ({"budget": 0.5}, "budget=0.5 is below 1"),
+        ({"background": "10%"}, 'background="10%" is not for copy_paste'),
+        ({"min_repeat": 0}, "min_repeat=0 is for optimal"),
+        ({"threshold": 0.1}, "threshold is for repeat_factor"),
         ({"target": "floor:many"}, "after floor: comes a whole number"),
     ],
 )

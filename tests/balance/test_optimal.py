@@ -355,9 +355,9 @@ def test_a_budget_that_not_even_one_of_each_class_fits_is_said() -> None:
     ("options", "words"),
     [
         ({"method": "optimal", "budget": 0.9}, "optimal drops no image"),
-        ({"method": "oversample", "min_repeat": 0}, "--min-repeat 0 is for optimal"),
-        ({"method": "optimal", "min_repeat": 2}, "--min-repeat 2 is not usable"),
-        ({"method": "optimal", "max_repeat": 0}, "--max-repeat 0"),
+        ({"method": "oversample", "min_repeat": 0}, "min_repeat=0 is for optimal"),
+        ({"method": "optimal", "min_repeat": 2}, "min_repeat must be 0 or 1, got 2"),
+        ({"method": "optimal", "max_repeat": 0}, "max_repeat must be between 1 and 1,000,000, got 0"),
     ],
 )
 def test_what_cannot_be_used_is_said(options: dict[str, Any], words: str) -> None:

@@ -155,8 +155,8 @@ def test_the_split_is_train_or_the_only_one() -> None:
     assert rebalance(two, method="none", split="valid").split == "val"
     with pytest.raises(UsageError, match="no train split") as error:
         rebalance(two, method="none")
-    assert error.value.hint == "--split test or val"
-    with pytest.raises(UsageError, match="--split tets") as error:
+    assert error.value.hint == 'Give split="test or val".'
+    with pytest.raises(UsageError, match='split="tets"') as error:
         rebalance(two, method="none", split="tets")
     assert error.value.hint == "Did you mean test?"
 
@@ -176,24 +176,24 @@ def test_by_default_folders_are_oversampled_and_boxes_repeated_where_that_helps(
 @pytest.mark.parametrize(
     ("options", "words", "hint"),
     [
-        ({"method": "oversampel"}, "--method oversampel is not known", "Did you mean oversample?"),
+        ({"method": "oversampel"}, 'method="oversampel" is not known', "Did you mean oversample?"),
         ({"method": "imblearn:RandomOverSampler"}, "for image folders", "Choose from"),
         ({"method": "imblearn:SMOTE"}, "chooses among pictures", ""),
-        ({"method": "none", "budget": 0}, "--budget 0", "1.5"),
-        ({"method": "none", "budget": float("nan")}, "--budget nan", ""),
+        ({"method": "none", "budget": 0}, "budget must be positive, got 0", "1.5"),
+        ({"method": "none", "budget": float("nan")}, "budget must be positive, got nan", ""),
         ({"method": "oversample", "budget": 0.5}, "oversample drops no image", "undersample"),
-        ({"method": "none", "max_repeat": 0}, "--max-repeat 0", "from 1"),
-        ({"method": "none", "seed": -1}, "--seed -1", ""),
-        ({"method": "repeat_factor", "threshold": -1}, "--threshold -1", ""),
-        ({"method": "oversample", "threshold": 0.1}, "--threshold is for", "none"),
-        ({"method": "oversample", "target": "uniforn"}, "--target uniforn", "Did you mean uniform?"),
+        ({"method": "none", "max_repeat": 0}, "max_repeat must be between 1 and 1,000,000, got 0", ""),
+        ({"method": "none", "seed": -1}, "seed must be at least 0, got -1", ""),
+        ({"method": "repeat_factor", "threshold": -1}, "threshold must be positive, got -1", ""),
+        ({"method": "oversample", "threshold": 0.1}, "threshold is for", "none"),
+        ({"method": "oversample", "target": "uniforn"}, 'target="uniforn"', "Did you mean uniform?"),
         ({"method": "oversample", "target": "floor:-3"}, "whole number", "floor:200"),
         ({"method": "oversample", "target": "floor:many"}, "whole number", ""),
         ({"method": "oversample", "target": "nowhere.csv"}, "nowhere.csv: no such file", ""),
-        ({"method": "none", "background": "lots"}, "--background lots", "1:3"),
-        ({"method": "none", "background": "0:1"}, "--background 0:1", ""),
-        ({"method": "none", "background": "100%"}, "--background 100%", ""),
-        ({"method": "none", "background": "1:-2"}, "--background 1:-2", ""),
+        ({"method": "none", "background": "lots"}, 'background="lots"', "1:3"),
+        ({"method": "none", "background": "0:1"}, 'background="0:1"', ""),
+        ({"method": "none", "background": "100%"}, 'background="100%"', ""),
+        ({"method": "none", "background": "1:-2"}, 'background="1:-2"', ""),
     ],
     ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else "",
 )

@@ -72,7 +72,7 @@ def test_outputs_by_suffix(tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         (["audit", "/nowhere/at/all"], "no such file or folder"),
-        (["audit"], "Missing argument"),
+        (["audit"], "DATASET is missing."),
         (["audti"], "Did you mean audit?"),
         (["audit", ".", "--fail-onn", "error"], "Did you mean --fail-on?"),
         (["audit", ".", "--fail-on", "eror"], "error"),

@@ -285,7 +285,7 @@ def test_force_replaces_the_whole_folder(tmp_path: Path, dataset: Dataset) -> No
     ("format", "mode", "says"),
     [
         ("cocoa", "copy", "format cocoa is not known"),
-        (None, "move", "--materialize move is not known"),
+        (None, "move", 'materialize="move" is not known'),
         ("folder", "copy", "one class an image"),
         ("voc", "list", "can name an image twice"),
     ],

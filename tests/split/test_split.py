@@ -710,10 +710,10 @@ def test_ratios_that_cannot_be_are_refused(text: str) -> None:
         ({"names": ("train", "train", "test")}, "have one name"),
         ({"names": ("train", "val", "validation")}, "have one name"),
         ({"names": ("train", "../val", "test")}, "cannot be called"),
-        ({"freeze": ("tset",)}, "no split tset to freeze"),
+        ({"freeze": ("tset",)}, 'freeze="tset": the dataset has no such split'),
         ({"freeze": ("train", "val", "test")}, "nothing is left to divide"),
         ({"freeze": ("train", "val"), "names": ("a", "b", "c"), "ratios": (40, 30, 30), "duplicates": same(tuple(range(100)), n=100)}, "0 images outside train, val"),
-        ({"seed": -1}, "negative"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
     ],
 )  # fmt: skip
 def test_arguments_that_cannot_be_are_refused(arguments: dict, says: str) -> None:

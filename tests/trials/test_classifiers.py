@@ -96,7 +96,7 @@ def test_weights_that_do_not_fit_or_are_none_are_refused(tmp_path: Path, capsys:
         ("evil.pt", "cannot be read as parameters"),
         ("text.pt", "cannot be read as parameters"),
         ("list.pt", "holds no parameters"),
-        ("DEFAULT", "is no file, and cifar_resnet8 has no weights by name"),
+        ("DEFAULT", "is not a file, and cifar_resnet8 has no weights by name"),
     ):
         with pytest.raises(UsageError, match=message):
             classifiers.build(with_weights(tmp_path / name if name != "DEFAULT" else Path(name)), 3, seed=0)

@@ -394,11 +394,11 @@ def test_every_kind_of_arm_is_trained_and_judged(dataset: Dataset) -> None:
         ("ldam", {}, "is a loss for whole pictures"),
         ("logit_adjusted", {"model": QUICKEST["fasterrcnn"]}, "Compare weights:SCHEME"),
         ("weights:sqrt", {"model": "fasterrcnn_resnet50"}, "Did you mean fasterrcnn_resnet50_fpn"),
-        ("model:retinanet", {}, "--model retinanet is no detector"),
-        ("weights:sqrt", {"model": "maskrcnn_resnet50_fpn"}, "is no detector"),
+        ("model:retinanet", {}, 'model="retinanet" is not a detector'),
+        ("weights:sqrt", {"model": "maskrcnn_resnet50_fpn"}, "is not a detector"),
         ("weights:sqrt", {"margin": 0.1}, "are for instances that are cut out"),
-        ("weights:sqrt", {"settings": dataclasses.replace(QUICK, dropout=0.5)}, "--dropout has no place"),
-        ("weights:sqrt", {"settings": dataclasses.replace(QUICK, compile=True)}, "--compile does not go with detectors"),
+        ("weights:sqrt", {"settings": dataclasses.replace(QUICK, dropout=0.5)}, "dropout has no place"),
+        ("weights:sqrt", {"settings": dataclasses.replace(QUICK, compile=True)}, "compile does not go with detectors"),
     ],
 )
 def test_what_a_detector_cannot_do_is_refused(dataset: Dataset, arms: str, options: dict[str, Any], message: str) -> None:

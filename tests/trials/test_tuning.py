@@ -323,10 +323,10 @@ def test_a_detector_is_tuned_and_its_learning_curve_measured_through_the_same_do
 @pytest.mark.parametrize(
     ("tune", "trials", "message"),
     [
-        (None, 5, "--trials needs a search"),
+        (None, 5, "trials needs a search"),
         ("bayse", None, "Did you mean bayes?"),
-        ("random", 0, "--trials 0 is not usable"),
-        ("random", 10**9, "Give a whole number from 1 to 10,000"),
+        ("random", 0, "trials must be between 1 and 10,000, got 0"),
+        ("random", 10**9, "between 1 and 10,000"),
     ],
 )
 def test_a_search_that_cannot_be_made_is_refused(tune: str | None, trials: int | None, message: str) -> None:

@@ -276,13 +276,13 @@ def test_a_damaged_picture_is_left_out_and_said(things: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seeds": 0}, "--seeds 0"),
+        ({"seeds": 0}, "seeds must be between 1 and 1,000, got 0"),
         ({"task": "detect"}, "needs boxes"),
-        ({"task": "segment"}, "--task segment is not known"),
+        ({"task": "segment"}, 'task="segment" is not known'),
         ({"model": "resnet_18"}, "Did you mean resnet18"),
-        ({"device": "gpu"}, "--device gpu is not known"),
+        ({"device": "gpu"}, 'device="gpu" is not known'),
         ({"background_crops": 1}, "these are whole images"),
-        ({"settings": Settings(model="cifar_resnet8", steps=0)}, "--steps 0"),
+        ({"settings": Settings(model="cifar_resnet8", steps=0)}, "steps must be at least 1, got 0"),
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused(things: Path, options: dict[str, Any], message: str) -> None:

@@ -150,8 +150,8 @@ def test_a_file_of_the_dataset_is_never_overwritten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "trainer", "says"), [
-    ("w.txt", None, "Choose from: .json, .yaml, .csv, .npy, .pt"), ("w", None, "without a suffix"), ("w.py", None, "--for detectron2, hf,"),
-    ("w.py", "yolov5", "--for detectron2"), ("no/w.json", None, "does not exist"),
+    ("w.txt", None, "Choose from: .json, .yaml, .csv, .npy, .pt"), ("w", None, "without a suffix"), ("w.py", None, 'trainer="detectron2, hf,'),
+    ("w.py", "yolov5", 'trainer="detectron2'), ("no/w.json", None, "does not exist"),
 ])  # fmt: skip
 def test_a_place_that_cannot_be_written_is_refused_at_once(name: str, trainer: str | None, says: str, tmp_path: Path) -> None:
     """Suffix and folder are looked at before anything is counted."""

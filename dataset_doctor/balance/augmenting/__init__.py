@@ -186,13 +186,13 @@ def parse_augment(wanted: str | Sequence[str], dataset: Dataset) -> tuple[tuple[
     names = [one.strip() for text in ([wanted] if isinstance(wanted, str) else wanted) for one in text.split(",")]
     names = [name for name in names if name]
     if not names:
-        raise UsageError("--augment names no operation.", f"Choose from: {', '.join([*OPERATIONS, *PRESETS])}.")
+        raise UsageError("`augment` names no operation.", f"Choose from: {', '.join([*OPERATIONS, *PRESETS])}.")
     for name in names:
         if name not in OPERATIONS and name not in PRESETS:
-            raise UsageError(f"--augment {name} is not known.", did_you_mean(name, [*OPERATIONS, *PRESETS]))
+            raise UsageError(f"`augment={name}` is not known.", did_you_mean(name, [*OPERATIONS, *PRESETS]))
     presets = [name for name in dict.fromkeys(names) if name in PRESETS]
     if len(presets) > 1:
-        raise UsageError(f"--augment {','.join(presets)}: these are two presets.", "Name one of them, and operations.")
+        raise UsageError(f"`augment={','.join(presets)}`: these are two presets.", "Name one of them, and operations.")
     asked = {name for name in names if name in OPERATIONS}
     of_preset = {name for preset in presets for name in PRESETS[preset]}
     notes: list[str] = []
@@ -214,7 +214,7 @@ def parse_augment(wanted: str | Sequence[str], dataset: Dataset) -> tuple[tuple[
             notes.append(f"Left out of {presets[0]}: {' and '.join(left)}, since left and right keypoints would be exchanged.")
     chosen = tuple(name for name in OPERATIONS if name in asked | of_preset)
     if not chosen:
-        raise UsageError(f"--augment {','.join(names)} leaves no operation.", f"Choose from: {', '.join(OPERATIONS)}.")
+        raise UsageError(f"`augment={','.join(names)}` leaves no operation.", f"Choose from: {', '.join(OPERATIONS)}.")
     return chosen, notes
 
 

@@ -89,14 +89,14 @@ def paste(dataset: Dataset, demand: Demand, members: NDArray[np.intp], among: ND
 
 def _refuse(dataset: Dataset, demand: Demand, among: NDArray[np.bool_]) -> None:
     if dataset.task == "classify":
-        raise UsageError("copy_paste is for boxes, and images in class folders have none.", "Mix whole pictures instead: --augment mixup")
+        raise UsageError("copy_paste is for boxes, and images in class folders have none.", "Mix whole images instead: `augment=mixup`.")
     if dataset.task == "pose" or dataset.annotations.has(Flag.KEYPOINTS)[among].any():
         raise UsageError(
             "copy_paste is not for keypoints: it would have to know which of them it hides, and from whom.",
             "Choose a method that repeats whole images, such as optimal.",
         )
     if demand.max_repeat < 2:
-        raise UsageError("--max-repeat 1 leaves no picture to paste into.", "Each is in the result once as it is: give 2 or more.")
+        raise UsageError("`max_repeat=1` leaves no image to paste into.", "Each is in the result once as it is: give 2 or more.")
 
 
 def _usable_pictures(dataset: Dataset, members: NDArray[np.intp], progress: Progress) -> NDArray[np.bool_]:

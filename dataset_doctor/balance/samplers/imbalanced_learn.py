@@ -105,6 +105,6 @@ def _run(name: str, table: NDArray[Any], label: NDArray[np.intp], options: dict[
             chosen = made(**options)
             chosen.fit_resample(table, label)
     except ValueError as error:
-        raise UsageError(f"{PREFIX}{name} cannot be used here: {str(error).splitlines()[0][:200]}", "Choose another --method.") from error
+        raise UsageError(f"{PREFIX}{name} cannot be used here: {str(error).splitlines()[0][:200]}", "Choose another `method`.") from error
     indices: NDArray[np.intp] = np.asarray(chosen.sample_indices_, np.intp)
     return indices

@@ -55,7 +55,7 @@ def write(dataset: Dataset, stage: Stage, *, materialize: Materialize = "copy", 
         UsageError: class names that XML cannot hold or that VOC cannot tell apart; or `list`.
     """
     if materialize == "list":
-        raise UsageError("VOC has no lists of images that lie elsewhere.", "Use --materialize copy, symlink or hardlink.")
+        raise UsageError("VOC has no lists of images that lie elsewhere.", "Use `materialize=copy`, symlink or hardlink.")
     images = dataset.images
     kept = keeps_layout(dataset, "voc")
     names = kept_names(dataset) if kept else [f"{HOME}/JPEGImages/{name}" for name in canonical_names(dataset)]

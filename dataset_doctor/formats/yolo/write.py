@@ -170,12 +170,12 @@ def _write_lists(dataset: Dataset, stage: Stage) -> list[str]:
     """Write a list a split with absolute paths to the source's images, repeats as repeated lines, and a `data.yaml` beside them."""
     images = dataset.images
     if dataset.format != "yolo":
-        raise UsageError("A YOLO list needs YOLO labels beside the source's images, and there are none.", "Use --materialize symlink.")
+        raise UsageError("A YOLO list needs YOLO labels beside the source's images, and there are none.", "Use `materialize=symlink`.")
     dropped = dataset.plan["dropped"]["records_with_errors"] if dataset.plan is not None else 0
     if dropped:
         raise UsageError(
             f"{plural(dropped, 'record')} would be left out, and a list leaves the source's label files as they are.",
-            "Use --materialize symlink.",
+            "Use `materialize=symlink`.",
         )
     root = str(stage.source)
     names: list[str] = images.file_name.tolist()
@@ -186,7 +186,7 @@ def _write_lists(dataset: Dataset, stage: Stage) -> list[str]:
             shown = posixpath.relpath(_trainers_label(path), root)
             raise UsageError(
                 f"A list leaves labels where they are, and {dataset.sources[source]} is not where trainers look: {shown}.",
-                "Use --materialize copy or symlink.",
+                "Use `materialize=copy` or `materialize=symlink`.",
             )
     configure_lists(dataset, paths, stage)
     return names

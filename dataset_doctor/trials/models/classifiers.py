@@ -129,7 +129,7 @@ def check_name(name: str) -> None:
     names = model_names()
     if name not in names:
         near = did_you_mean(name, names)
-        raise UsageError(f"--model {name} is not known.", near if near.startswith("Did") else f"For example {', '.join(_EXAMPLES)}.")
+        raise UsageError(f"`model={name}` is not known.", near if near.startswith("Did") else f"For example {', '.join(_EXAMPLES)}.")
 
 
 _EXAMPLES = ("cifar_resnet20", "resnet18", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "vit_b_16")
@@ -186,7 +186,7 @@ def _made(settings: Settings, num_classes: int) -> nn.Module:
     return model.train()
 
 
-_OTHER_SIZE = "Take a larger --size (224 is usual for torchvision's models), or a cifar_resnet for tiny pictures."
+_OTHER_SIZE = "Take a larger `size` (224 is usual for torchvision's models), or a cifar_resnet for tiny pictures."
 
 
 # Pretrained -------------------------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def _pretrained(model: nn.Module, settings: Settings, num_classes: int) -> list[
     if left or extra:
         differ = plural(len(left) + len(extra), "parameter")
         raise UsageError(
-            f"--weights {settings.weights} does not fit {settings.model}: {differ} differ, first {[*left, *extra][0]}.",
+            f"`weights={settings.weights}` does not fit {settings.model}: {differ} differ, first {[*left, *extra][0]}.",
             "Name the model that the weights were made with, and the size it was made for.",
         )
     model.load_state_dict({**own, **fitting})
@@ -219,19 +219,19 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """Read a file of parameters; nothing in it is executed."""
     try:
         if path.stat().st_size > MAX_WEIGHTS_BYTES:
-            raise UsageError(f"--weights {path} is larger than {MAX_WEIGHTS_BYTES >> 30} GiB.")
+            raise UsageError(f"`weights={path}` is larger than {MAX_WEIGHTS_BYTES >> 30} GiB.")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except UsageError:
         raise
     except Exception as error:  # whatever a file that is none makes of the unpickler
         raise UsageError(
-            f"--weights {path} cannot be read as parameters: {type(error).__name__}.", "Give what torch.save(model.state_dict()) wrote."
+            f"`weights={path}` cannot be read as parameters: {type(error).__name__}.", "Give what torch.save(model.state_dict()) wrote."
         ) from error
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UsageError(f"--weights {path} holds no parameters by name.", "Give what torch.save(model.state_dict()) wrote.")
+        raise UsageError(f"`weights={path}` holds no parameters by name.", "Give what torch.save(model.state_dict()) wrote.")
     return {str(name).removeprefix("module."): value for name, value in state.items()}
 
 
@@ -241,15 +241,15 @@ def named_state(settings: Settings) -> dict[str, Tensor]:
 
     assert settings.weights is not None
     if settings.model in MODELS:
-        raise UsageError(f"--weights {settings.weights} is no file, and {settings.model} has no weights by name.", "Give a file.")
+        raise UsageError(f"`weights={settings.weights}` is not a file, and {settings.model} has no weights by name.", "Give a file.")
     known = torchvision.models.get_model_weights(settings.model)
     names = ["DEFAULT", *(weight.name for weight in known)]
     if settings.weights not in names:
-        raise UsageError(f"--weights {settings.weights} is neither a file nor a name.", did_you_mean(settings.weights, names))
+        raise UsageError(f"`weights={settings.weights}` is neither a file nor a name.", did_you_mean(settings.weights, names))
     try:
         state: dict[str, Tensor] = known[settings.weights].get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
-        raise UsageError(f"--weights {settings.weights} could not be fetched: {str(error)[:200]}.", "Give a file instead.") from error
+        raise UsageError(f"`weights={settings.weights}` could not be fetched: {str(error)[:200]}.", "Give a file instead.") from error
     return state
 
 
@@ -281,6 +281,6 @@ def _replace_head(model: nn.Module, *, cosine: bool, dropout: float) -> None:
     owner = model.get_submodule(parent)
     head = model.get_submodule(name)
     if not isinstance(head, nn.Linear):
-        raise UsageError("The last layer of this model is no linear one: dropout and margins have no place in it.", "Take another --model.")
+        raise UsageError("The last layer of this model is not linear: it has no place for dropout and margins.", "Take another `model`.")
     last: nn.Module = CosineLinear(head.weight) if cosine else head
     setattr(owner, attribute, nn.Sequential(nn.Dropout(dropout), last) if dropout else last)

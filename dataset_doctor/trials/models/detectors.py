@@ -251,7 +251,7 @@ _FROZEN_NORMS = ("fasterrcnn_resnet50_fpn", "fasterrcnn_mobilenet_v3_large_fpn",
 _CLASS_PARTS = ("classification_head", "box_predictor", "classes.", "cls_logits")
 
 
-_OTHER_LOSS = "Compare weights:SCHEME, which suits every detector, or focal with --model fasterrcnn_mobilenet_v3_large_fpn."
+_OTHER_LOSS = "Compare weights:SCHEME, which suits every detector, or focal with `model=fasterrcnn_mobilenet_v3_large_fpn`."
 
 
 def detector_names() -> list[str]:
@@ -268,7 +268,7 @@ def check_detector(name: str) -> None:
     names = detector_names()
     if name not in names:
         near = did_you_mean(name, names)
-        raise UsageError(f"--model {name} is no detector.", near if near.startswith("Did") else f"Choose from: {', '.join(names)}.")
+        raise UsageError(f"`model={name}` is not a detector.", near if near.startswith("Did") else f"Choose from: {', '.join(names)}.")
 
 
 def check_loss(name: str, loss: str | None) -> None:
@@ -281,10 +281,10 @@ def check_loss(name: str, loss: str | None) -> None:
         return
     what = loss.removesuffix("_loss")
     if loss == "focal_loss" and name.startswith(_FOCAL):
-        raise UsageError(f"--arms {what}: {name} is trained with focal loss as it is.", _OTHER_LOSS)
+        raise UsageError(f"`arms={what}`: {name} is trained with focal loss as it is.", _OTHER_LOSS)
     if loss == "focal_loss":
-        raise UsageError(f"--arms {what}: {name} picks the hardest of the background instead.", _OTHER_LOSS)
-    raise UsageError(f"--arms {what} is a loss for whole pictures, and cannot train a detector.", _OTHER_LOSS)
+        raise UsageError(f"`arms={what}`: {name} picks the hardest of the background instead.", _OTHER_LOSS)
+    raise UsageError(f"`arms={what}` is a loss for whole pictures, and cannot train a detector.", _OTHER_LOSS)
 
 
 def build(settings: Settings, num_classes: int, *, seed: int, weigh: Weigh = Weigh()) -> tuple[nn.Module, list[str]]:
@@ -326,7 +326,7 @@ def _made(settings: Settings, num_classes: int, weigh: Weigh) -> nn.Module:
         with torch.no_grad():
             model.eval()([torch.zeros(3, side, side)])
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
-        raise UsageError(f"{name} does not take pictures of {side} pixels.", "Take a larger --size, or tiny_fcos.") from error
+        raise UsageError(f"{name} does not take pictures of {side} pixels.", "Take a larger `size`, or tiny_fcos.") from error
     made: nn.Module = model.train()
     return made
 
@@ -338,7 +338,7 @@ def _pretrained(model: nn.Module, settings: Settings, num_classes: int) -> list[
     if Path(weights).exists():
         state = read_state(Path(weights))
     elif name in DETECTORS:
-        raise UsageError(f"--weights {weights} is no file, and {name} has no weights by name.", "Give a file.")
+        raise UsageError(f"`weights={weights}` is not a file, and {name} has no weights by name.", "Give a file.")
     else:
         state = named_state(settings)
     if name in _FROZEN_NORMS:
@@ -350,7 +350,7 @@ def _pretrained(model: nn.Module, settings: Settings, num_classes: int) -> list[
     wrong = [*(key for key in anew if not any(part in key for part in _CLASS_PARTS)), *extra]
     if wrong:
         raise UsageError(
-            f"--weights {weights} does not fit {name}: {len(wrong):,} parameters differ, first {wrong[0]}.",
+            f"`weights={weights}` does not fit {name}: {len(wrong):,} parameters differ, first {wrong[0]}.",
             "Name the detector that the weights were made with.",
         )
     model.load_state_dict({**own, **fitting})

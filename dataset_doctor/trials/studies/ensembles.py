@@ -58,15 +58,15 @@ def parse_kinds(text: str, task: Task = "classify") -> tuple[Kind, ...]:
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not words:
-        raise UsageError("--ensemble names nothing.", "Choose from vote, mean, stack, or all.")
+        raise UsageError("`ensemble` names nothing.", "Choose from vote, mean, stack, or all.")
     kinds: list[Kind] = []
     for word in words:
         found = KINDS if word == "all" else tuple(kind for kind in KINDS if kind == word)
         if not found:
-            raise UsageError(f"--ensemble {word} is not known.", did_you_mean(word, (*KINDS, "all")))
+            raise UsageError(f"`ensemble={word}` is not known.", did_you_mean(word, (*KINDS, "all")))
         kinds += [kind for kind in found if kind not in kinds]
     if task == "detect":
-        raise UsageError("--ensemble is for classification: boxes of several detectors are not put together.", "Leave it out.")
+        raise UsageError("`ensemble` is for classification: boxes of several detectors are not put together.", "Leave it out.")
     return tuple(kinds)
 
 

@@ -104,19 +104,19 @@ def check(tune: str | None, trials: int | None) -> Method | None:
     """
     if tune is None:
         if trials is not None:
-            raise UsageError("--trials needs a search.", "Add --tune grid, --tune random or --tune bayes.")
+            raise UsageError("`trials` needs a search.", "Add `tune=grid`, `tune=random` or `tune=bayes`.")
         return None
     for method in METHODS:
         if tune == method:
             break
     else:
-        raise UsageError(f"--tune {tune} is not known.", did_you_mean(tune, METHODS))
+        raise UsageError(f"`tune={tune}` is not known.", did_you_mean(tune, METHODS))
     if trials is not None and not 1 <= trials <= MAX_TRIALS:
-        raise UsageError(f"--trials {trials} is not usable.", f"Give a whole number from 1 to {MAX_TRIALS:,}.")
+        raise UsageError(f"`trials` must be between 1 and {MAX_TRIALS:,}, got {trials}.")
     try:
         import optuna  # noqa: F401
     except Exception as error:  # a broken installation raises what it likes
-        raise needs("--tune", "optuna", error, "train") from error
+        raise needs("`tune`", "optuna", error, "train") from error
     return method
 
 
@@ -258,7 +258,7 @@ def search(
     stepped(trials * steps)
     complete = [(one.score, -one.number, one) for one in told if one.score is not None]
     if not complete:
-        raise failure or TrainingFailed(f"The loss of every trial of {arm.name} was no number.", "A smaller --lr is the usual cure.")
+        raise failure or TrainingFailed(f"The loss of every trial of {arm.name} was no number.", "A smaller `lr` is the usual cure.")
     score, _, best = max(complete)
     return Search(arm.name, best.params, score, told)
 
@@ -336,7 +336,7 @@ def _study(folder: Path | None, name: str, steps: int) -> Iterator[optuna.Study]
             yield optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True, pruner=pruner)
         except (optuna.exceptions.StorageInternalError, sqlite3.Error) as error:
             raise UsageError(
-                f"The trials in {folder} cannot be kept: {error}.", "Make room, or name another folder with --state."
+                f"The trials in {folder} cannot be kept: {error}.", "Make room, or name another folder with `state_dir`."
             ) from error
         finally:
             optuna.logging.set_verbosity(level)
