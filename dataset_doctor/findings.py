@@ -130,6 +130,9 @@ class ChangedThreshold:
     value: float
     default: float
 
+    def __str__(self) -> str:
+        return f"{self.code}.{self.name} {number(self.value)} instead of {number(self.default)}"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Facts:

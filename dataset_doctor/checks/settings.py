@@ -19,6 +19,8 @@ def validated(settings: Mapping[str, Any]) -> Settings:
     Raises:
         UsageError: there is no such check or threshold, or the value is not a number, not whole, or out of range.
     """
+    if not isinstance(settings, Mapping):
+        raise UsageError("checks must be a table of checks.", "Write each below a line such as [tool.dataset-doctor.checks.DD107].")
     values: dict[str, dict[str, float]] = {}
     for word, chosen in settings.items():
         check = find_check(word)
@@ -68,6 +70,12 @@ def parsed(texts: Iterable[str]) -> dict[str, dict[str, float]]:
             raise UsageError(f"{text} is not a setting.", f"Write CODE.NAME=VALUE, as in {SHAPE}.")
         settings.setdefault(code, {})[name] = _number(target.strip(), value.strip())
     return settings
+
+
+def merged(lower: Settings, upper: Settings) -> Settings:
+    """Check two groups of settings and join them; the second wins."""
+    first, second = validated(lower), validated(upper)
+    return {code: {**first.get(code, {}), **second.get(code, {})} for code in [*first, *second]}
 
 
 def _number(where: str, text: str) -> float:

@@ -22,6 +22,8 @@ from dataset_doctor.cli.options import (
     FormatOption,
     ImagesOption,
     JsonOption,
+    SetOption,
+    chosen_thresholds,
     from_command_line,
     say,
 )
@@ -103,6 +105,7 @@ def audit(
     ] = None,
     select: Annotated[list[str], typer.Option("--select", metavar="CODES", help="Run only these checks: DD101, DD1, names.")] = [],  # noqa: B006
     ignore: Annotated[list[str], typer.Option("--ignore", metavar="CODES", help="Leave these checks out.")] = [],  # noqa: B006
+    set: SetOption = [],  # noqa: B006
     fail_on: Annotated[FailOn, typer.Option("--fail-on", help="Exit with 1 from this severity on.")] = FailOn.ERROR,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a check could not run.")] = False,
     baseline: Annotated[
@@ -150,6 +153,7 @@ def audit(
             f"--near-bits {near_bits} does not lie between 0 and {MOST_BITS}.", "Leave it out for a number that suits the dataset."
         )
     wanted = _policy(context, policy, prior)
+    thresholds = chosen_thresholds(context, set)
     suppressions = _in_force(context.obj.suppressions if context.obj else ())
     _check_targets(output, baseline)
     known = gate.load(baseline) if baseline is not None and os.path.lexists(baseline) else None
@@ -196,6 +200,7 @@ def audit(
         pixels=seen,
         duplicates=same,
         why_no_pixels=why_not,
+        settings=thresholds,
     )
     present = None
     if baseline is not None:

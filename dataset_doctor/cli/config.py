@@ -22,11 +22,12 @@ Kind = Literal["flag", "list", "paths", "path", "text"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a configuration file says: defaults under the parameters' names, and what to suppress."""
+    """What a configuration file says: defaults under the parameters' names, what to suppress, and thresholds of checks by code and name."""
 
     path: Path
     defaults: Mapping[str, Any]
     suppressions: tuple[Suppression, ...]
+    thresholds: Mapping[str, Mapping[str, float]]
 
 
 def find(start: Path) -> Path | None:
@@ -54,7 +55,7 @@ def load(path: Path, options: Mapping[str, Kind], elsewhere: Iterable[str] = ())
     table = _table(path)
     if table is None:
         raise UsageError(f"{path} has no table [tool.dataset-doctor].", "Add it, or name another file.")
-    known = {*options, *elsewhere, "suppress"}
+    known = {*options, *elsewhere, "suppress", "checks"}
     defaults = {}
     for key, value in table.items():
         option = key.replace("_", "-")
@@ -62,7 +63,7 @@ def load(path: Path, options: Mapping[str, Kind], elsewhere: Iterable[str] = ())
             raise UsageError(f"{path}: {key} is not an option.", did_you_mean(option, sorted(known)))
         if option in options:
             defaults[option.replace("-", "_")] = _value(path, key, value, options[option])
-    return Settings(path, defaults, _suppressions(path, table.get("suppress", [])))
+    return Settings(path, defaults, _suppressions(path, table.get("suppress", [])), _thresholds(path, table.get("checks", {})))
 
 
 def _value(path: Path, key: str, value: Any, kind: Kind) -> Any:
@@ -88,6 +89,15 @@ def _beside(path: Path, name: str) -> str:
 def _wrong(path: Path, key: str, value: Any, wanted: str) -> UsageError:
     kinds = {bool: "true or false", str: "a text", int: "a number", float: "a number", list: "a list", dict: "a table"}
     return UsageError(f"{path}: {key} is {kinds.get(type(value), 'a date')}, and should be {wanted}.")
+
+
+def _thresholds(path: Path, checks: Any) -> Mapping[str, Mapping[str, float]]:
+    from dataset_doctor.checks.settings import validated
+
+    try:
+        return validated(checks) if checks else {}
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", error.hint) from error
 
 
 # Suppressions -------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from dataset_doctor.cli.config import Kind
+    from dataset_doctor.findings import Settings
 
 Record = TypeVar("Record")
 
@@ -62,6 +63,10 @@ ConfigOption = Annotated[
     str | None,
     typer.Option("--config", metavar="FILE", help="Configuration file to use.", is_eager=True, callback=_configure, show_default=False),
 ]
+SetOption = Annotated[
+    list[str],
+    typer.Option("--set", metavar="CODE.NAME=VALUE", help="Change a threshold of a check, as `explain CODE` lists them. May be repeated."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -91,6 +96,13 @@ def from_command_line(context: typer.Context, name: str) -> bool:
     """Tell whether an option was given on the command line, as against the configuration or its default."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def chosen_thresholds(context: typer.Context, texts: list[str]) -> "Settings":
+    """Take the thresholds of the configuration file, and then those of `--set`."""
+    from dataset_doctor.checks.settings import merged, parsed
+
+    return merged(context.obj.thresholds if context.obj else {}, parsed(texts))
 
 
 def say(message: str, more: str = "") -> None:

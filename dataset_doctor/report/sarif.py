@@ -94,7 +94,7 @@ def _rule(finding: Finding) -> dict[str, Any]:
     check = next((check for check in CHECKS if check.code == finding.code), None)
     severity = check.severity if check else finding.severity
     page = check.page.removeprefix("Flag ") if check else printable(finding.message)
-    summary, *paragraphs = [" ".join(paragraph.split()) for paragraph in page.split("\n\n")]
+    summary, *paragraphs = [" ".join(paragraph.split()) for paragraph in re.split(r"\n\n|\n(?=\* )", page)]
     summary = summary[:1].upper() + summary[1:]
     return {
         "id": printable(finding.code),

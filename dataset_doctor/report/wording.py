@@ -153,6 +153,7 @@ def facts(report: Report) -> list[tuple[str, list[str]]]:
         ("colour", _colour(report)),
         ("boxes", _boxes(report)),
         ("splits", _splits(report)),
+        ("thresholds", [str(changed) for changed in report.thresholds]),
         ("not run", _not_run(report)),
     ]
     return [(name, phrases) for name, phrases in rows if phrases]

@@ -183,7 +183,7 @@ def _page(code: str) -> list[list[str]]:
     """Give a check's page as paragraphs with their headings; the first says what it flags."""
     check = next((check for check in CHECKS if check.code == code), None)
     paragraphs = []
-    for block in check.page.split("\n\n") if check else []:
+    for block in re.split(r"\n\n(?:\* )?|\n\* ", check.page) if check else []:
         labelled = _LABELLED.match(block)
         label, text = labelled.groups() if labelled else ("", block)
         if not label and text.startswith("Flag "):
