@@ -499,15 +499,15 @@ def sampler(name: str) -> Callable[[str], Outcome]:
     def timed(_: str) -> Outcome:
         import numpy as np
 
-        from dataset_doctor.balance import BUDGET, DIRECTIONS, MAX_REPEAT, SAMPLERS, Demand
+        from dataset_doctor.balance import BUDGET, MAX_REPEAT, SAMPLERS, Demand
         from dataset_doctor.balance.targets import parse_target
 
         counts = instances()
         of_class = np.asarray(counts.sum(axis=0)).ravel()
-        target = parse_target("sqrt", [f"class {c}" for c in range(len(of_class))], of_class, DIRECTIONS.get(name, "up"))
+        target = parse_target("sqrt", [f"class {c}" for c in range(len(of_class))], of_class, SAMPLERS[name].direction)
         asked = Demand(counts, target, int(BUDGET * counts.shape[0]), MAX_REPEAT, np.random.default_rng(0))
         with Timed() as timed:
-            SAMPLERS[name](asked)
+            SAMPLERS[name].run(asked)  # type: ignore[misc]
         return timed, {"images": counts.shape[0], "annotations": int(counts.sum())}, "dataset-doctor-vision"
 
     return timed

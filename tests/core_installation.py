@@ -15,7 +15,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from dataset_doctor.balance import COPY_PASTE, SAMPLERS
+from dataset_doctor.balance import SAMPLERS
 from dataset_doctor.balance.augmenting import OPERATIONS
 from dataset_doctor.balance.samplers.imbalanced_learn import NAMES
 from dataset_doctor.cli.app import main as command
@@ -44,9 +44,9 @@ def journey(name: str) -> list[Step]:
 def methods() -> list[Step]:
     """Each method, operation, scheme and file once."""
     steps: list[Step] = [(), ("explain",), ("explain", "DD101"), ("demo", "park"), ("audit", "park/all", "--fail-on", "never")]
-    steps += [("rebalance", "coco", f"by-{m}", "--method", m) for m in (*SAMPLERS, COPY_PASTE) if m != "none"]
+    steps += [("rebalance", "coco", f"by-{m}", "--method", m) for m in SAMPLERS if m != "none"]
     steps += [("rebalance", "folder", f"by-{name}", "--method", f"imblearn:{name}") for name in NAMES]
-    steps += [("rebalance", name, f"pasted-{name}", "--method", COPY_PASTE, "--preview", f"{name}.jpg") for name in ("voc", "yolo")]
+    steps += [("rebalance", name, f"pasted-{name}", "--method", "copy_paste", "--preview", f"{name}.jpg") for name in ("voc", "yolo")]
     altered = ("--method", "repeat_factor", "--budget", "2", "--augment")
     steps += [("rebalance", "yolo", "altered", *altered, ",".join(name for name in OPERATIONS if name != "mixup"))]
     steps += [("rebalance", "folder", "mixed", *altered, "mixup")]

@@ -1,13 +1,13 @@
 """Rebalance a split: choose how often each image is shown, so that the classes come nearer to their targets.
 
-    from dataset_doctor.formats import format_of
-from dataset_doctor.balance import rebalance
+    from dataset_doctor.balance import rebalance
 
     plan = rebalance(dataset, method="oversample", target="sqrt", budget=1.5)
     plan.classes, plan.notes                 # what it brings, and what it cannot
     balanced = plan.apply(dataset)
 
-A sampler is a function from a `Demand` (counts, targets, limits, a source of chance) to repeats, one an image; `SAMPLERS` is the table.
+A sampler is a function from a `Demand` (counts, targets, limits, a source of chance) to repeats, one an image; `samplers.SAMPLERS` is the
+table.
 `rebalance` makes the demand, sees to the background images, and has the plan count what comes out.
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,32 +24,19 @@ from numpy.typing import NDArray
 
 from dataset_doctor.balance import copy_paste
 from dataset_doctor.balance.augmenting import OPERATIONS, PRESETS, augmented, parse_augment
-from dataset_doctor.balance.backgrounds import Pool, parse_background, room_for_sampler, settle
+from dataset_doctor.balance.backgrounds import Background, Pool, parse_background, room_for_sampler, settle
 from dataset_doctor.balance.certificate import Objective, certified, labels_to_collect
 from dataset_doctor.balance.copy_paste.collages import made_pictures
-from dataset_doctor.balance.demand import DUST, Demand, Repeats, Sampler, instances_of
-from dataset_doctor.balance.samplers import imbalanced_learn
-from dataset_doctor.balance.samplers.by_frequency import (
-    Threshold,
-    choose_threshold,
-    class_aware,
-    image_frequency,
-    instance_frequency,
-    irfs,
-    repeat_factor,
-    repeat_factors,
-    repeats_help,
-)
-from dataset_doctor.balance.samplers.multilabel import ml_ros, ml_rus
-from dataset_doctor.balance.samplers.optimal import optimal_repeats
-from dataset_doctor.balance.samplers.to_target import hybrid, oversample, unchanged, undersample
+from dataset_doctor.balance.demand import ROUNDING_EPSILON, Demand, Repeats, instances_of
+from dataset_doctor.balance.samplers import SAMPLERS, Sampler, find_sampler
+from dataset_doctor.balance.samplers.by_frequency import Threshold, choose_threshold, image_frequency, repeat_factors, repeats_help
 from dataset_doctor.balance.targets import Direction, is_doubt, parse_target
 from dataset_doctor.dataset import Dataset, LabelState, Rows
 from dataset_doctor.errors import UsageError, did_you_mean
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import listed, percent, plural, shortened
 from dataset_doctor.formats import format_of
-from dataset_doctor.plan import Plan, make_plan
+from dataset_doctor.plan import Certificate, Plan, make_plan
 from dataset_doctor.statistics import imbalance_ratio
 
 if TYPE_CHECKING:
@@ -79,32 +66,6 @@ BUDGET, MAX_REPEAT = 1.5, 10
 
 IMBALANCED = 10.0
 """Largest ÷ smallest class from which balancing is looked at (Buda et al., 2018, saw an effect from there on)."""
-
-SAMPLERS: Mapping[str, Sampler] = {
-    "oversample": oversample,
-    "undersample": undersample,
-    "hybrid": hybrid,
-    "repeat_factor": repeat_factor,
-    "irfs": irfs,
-    "class_aware": class_aware,
-    "ml_ros": ml_ros,
-    "ml_rus": ml_rus,
-    "optimal": optimal_repeats,
-    "none": unchanged,
-}
-"""Every sampler by its name; `imblearn:NAME` names those of imbalanced-learn besides."""
-
-COPY_PASTE = "copy_paste"
-"""The method that no function from counts to repeats can be: it makes pictures, of which the labels say where there is a place."""
-
-DIRECTIONS: Mapping[str, Direction] = {"undersample": "down", "ml_rus": "down", "hybrid": "both", "class_aware": "both"}
-"""What samplers do, where they do not only repeat images."""
-
-AIM_AT_TARGET = ("oversample", "undersample", "hybrid", "optimal")
-"""The samplers that look at the target; the others have a rule of their own."""
-
-FREQUENCIES = {"repeat_factor": image_frequency, "irfs": instance_frequency}
-"""What the samplers that have a threshold compare with it."""
 
 
 def rebalance(
@@ -157,63 +118,37 @@ def rebalance(
     wish = parse_background(background)
     scene = _scene(dataset, column, left_out)
     rng = np.random.default_rng(seed)
-    limit = math.floor(times * scene.n_images + DUST)
+    limit = math.floor(times * scene.n_images + ROUNDING_EPSILON)
     room = max(room_for_sampler(wish, scene.pool, limit, max_repeat), 0)
     plain = _demand(scene, room, max_repeat, rng, threshold)
     notes: list[str] = []
     if method is None:
         method, reason = _default_method(dataset, plain)
         notes += [reason] if reason else []
-    operations, told_of_preset = parse_augment(augment, dataset) if augment is not None else ((), [])
-    if method == COPY_PASTE:
-        if operations:
-            raise UsageError("`augment` alters repeats, and copy_paste makes none.", "Rebalance the result once more with it.")
-        if background != "keep":
-            raise UsageError(f"`background={background}` is not for copy_paste.", "Rebalance the result once more with it.")
-        if min_repeat == 0:
-            raise UsageError("`min_repeat=0` is for optimal.", "copy_paste keeps every image.")
-        return _pasted(dataset, column, scene, plain, times, target, budget is None, seed, left_out, progress)
-    sampler, direction, aims = _sampler(method, dataset, scene, progress)
-    if method != "none" and not scene.instances.any():
-        raise UsageError(f"no class has an instance in split {dataset.splits[column]}: there is nothing to balance.")
-    if min_repeat == 0:
-        if method != "optimal":
-            raise UsageError("`min_repeat=0` is for optimal.", f"{method} decides itself what it drops.")
-        direction = "both"
-    if times < 1 and direction == "up":
-        hint = "undersample, ml_rus, hybrid and class_aware do, and optimal with `min_repeat=0`."
-        raise UsageError(f"`budget={times:g}` is below 1, and {method} drops no image.", hint)
-    if threshold is not None and method not in FREQUENCIES:
-        raise UsageError("`threshold` is for repeat_factor and irfs.", f"{method} has none.")
-    wanted = parse_target(target, dataset.class_names, scene.instances, direction)
-    demand = dataclasses.replace(plain, target=wanted, min_repeat=min_repeat) if aims else plain
-    certificate = None
-    if method == "optimal":
-        objective: Objective = "epoch_images" if budget is None else "effective_sample_share"
-        best = certified(demand, dataset.class_names, objective)
-        repeats, certificate = best.repeats, best.certificate
-        notes += best.notes
-    else:
-        repeats = sampler(demand)
-    told_here, aimed_repeats = len(notes), repeats
-    if not aims and target != "sqrt":
-        notes.append(f"{method} has a rule of its own: the target {target} is not looked at.")
-    if method in FREQUENCIES:
-        notes += _threshold_told(choose_threshold(demand, FREQUENCIES[method](demand)), times)
-    notes += _dropped_told(scene, repeats)
-    if not scene.pool.positive.any() and wish.text != "keep":
-        raise UsageError(f"split {dataset.splits[column]} has no positive image: `background={wish.text}` would leave nothing.")
-    repeats, told = settle(wish, scene.pool, repeats, budget=limit, max_repeat=max_repeat, rng=rng)
-    notes += told
-    if told and certificate is not None:
+    operations, preset_notes = parse_augment(augment, dataset) if augment is not None else ((), [])
+    sampler = find_sampler(method, is_folder=_is_folder(dataset), features=lambda: _small_images(dataset, scene.members, progress))
+    asked = _Request(
+        dataset, column, scene, method, sampler, plain, target, times, budget is not None, limit, min_repeat, wish, operations, seed,
+        left_out, progress,
+    )  # fmt: skip
+    _check_together(asked)
+    if sampler.run is None:
+        return _pasted(asked)
+    demand = asked.aimed() if sampler.aims else plain
+    repeats, certificate, sampler_notes = _sampled(asked, demand)
+    first_notes = [*notes, *sampler_notes]
+    notes = _rule_notes(asked, repeats)
+    repeats_shown, background_notes = settle(wish, scene.pool, repeats, budget=limit, max_repeat=max_repeat, rng=rng)
+    notes += background_notes
+    if background_notes and certificate is not None:
         notes.append("The certificate is about the repeats before backgrounds were changed.")
-    if repeats.sum() > limit:
-        notes.append(f"The budget of {times:g} × cannot be kept: {int(repeats.sum()):,} images stay where it allows {limit:,}.")
-    rows, in_split = _rows(dataset, column, scene.members, repeats)
+    if repeats_shown.sum() > limit:
+        notes.append(f"The budget of {times:g} × cannot be kept: {int(repeats_shown.sum()):,} images stay where it allows {limit:,}.")
+    rows, in_split = _rows(dataset, column, scene.members, repeats_shown)
     made = None
     if operations:
-        made, told_of_copies = augmented(dataset, rows, column, operations, seed=seed, left_out=left_out, progress=progress)
-        notes += [*told_of_preset, *told_of_copies]
+        made, copy_notes = augmented(dataset, rows, column, operations, seed=seed, left_out=left_out, progress=progress)
+        notes += [*preset_notes, *copy_notes]
     plan = make_plan(
         dataset,
         rows,
@@ -226,10 +161,95 @@ def rebalance(
         certificate=certificate,
         made=made,
     )
-    if aims:
-        shown = np.array([change.after for change in plan.classes], np.int64)
-        notes[told_here:told_here] = _targets_told(scene, demand, aimed_repeats, shown, direction, multiple=times)
-    return dataclasses.replace(plan, notes=tuple(notes))
+    if sampler.aims:
+        after = np.array([change.after for change in plan.classes], np.int64)
+        first_notes += _target_notes(asked, demand, repeats, after)
+    return dataclasses.replace(plan, notes=(*first_notes, *notes))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Request:
+    """What is asked of a sampler, and of which split.
+
+    demand      as the samplers take it, with a target that asks for nothing in particular
+    times, limit  images of the result ÷ images of the split, at most; and the former times the latter
+    has_budget  whether the user has set `times`
+    """
+
+    dataset: Dataset
+    column: int
+    scene: _Scene
+    method: str
+    sampler: Sampler
+    demand: Demand
+    target: str
+    times: float
+    has_budget: bool
+    limit: int
+    min_repeat: int
+    wish: Background
+    operations: tuple[str, ...]
+    seed: int
+    left_out: Rows | None
+    progress: Progress
+
+    @property
+    def direction(self) -> Direction:
+        """What the sampler does to images, with what it is allowed."""
+        return "both" if self.min_repeat == 0 else self.sampler.direction
+
+    @property
+    def split(self) -> str:
+        """Name of the split that changes."""
+        return self.dataset.splits[self.column]
+
+    def aimed(self) -> Demand:
+        """Give the demand with the target that was asked for."""
+        wanted = parse_target(self.target, self.dataset.class_names, self.scene.instances, self.direction)
+        return dataclasses.replace(self.demand, target=wanted, min_repeat=self.min_repeat)
+
+
+def _check_together(asked: _Request) -> None:
+    """Refuse what does not go with the sampler."""
+    method, sampler = asked.method, asked.sampler
+    if sampler.run is None:
+        if asked.operations:
+            raise UsageError(f"`augment` alters repeats, and {method} makes none.", "Rebalance the result once more with it.")
+        if asked.wish.text != "keep":
+            raise UsageError(f"`background={asked.wish.text}` is not for {method}.", "Rebalance the result once more with it.")
+        if asked.min_repeat == 0:
+            raise UsageError("`min_repeat=0` is for optimal.", f"{method} keeps every image.")
+    elif method != "none" and not asked.scene.instances.any():
+        raise UsageError(f"no class has an instance in split {asked.split}: there is nothing to balance.")
+    if asked.min_repeat == 0 and not sampler.certifies:
+        raise UsageError("`min_repeat=0` is for optimal.", f"{method} decides itself what it drops.")
+    if asked.times < 1 and asked.direction == "up":
+        hint = "undersample, ml_rus, hybrid and class_aware do, and optimal with `min_repeat=0`."
+        raise UsageError(f"`budget={asked.times:g}` is below 1, and {method} drops no image.", hint if sampler.run else "Give 1 or more.")
+    if asked.demand.threshold is not None and sampler.frequency is None:
+        raise UsageError("`threshold` is for repeat_factor and irfs.", f"{method} has none.")
+    if sampler.run is not None and not asked.scene.pool.positive.any() and asked.wish.text != "keep":
+        raise UsageError(f"split {asked.split} has no positive image: `background={asked.wish.text}` would leave nothing.")
+
+
+def _sampled(asked: _Request, demand: Demand) -> tuple[Repeats, Certificate | None, tuple[str, ...]]:
+    """Run the sampler; with the certificate of those that have one."""
+    if asked.sampler.certifies:
+        objective: Objective = "effective_sample_share" if asked.has_budget else "epoch_images"
+        best = certified(demand, asked.dataset.class_names, objective)
+        return best.repeats, best.certificate, tuple(best.notes)
+    assert asked.sampler.run is not None
+    return asked.sampler.run(demand), None, ()
+
+
+def _rule_notes(asked: _Request, repeats: Repeats) -> list[str]:
+    """Say what a sampler with a rule of its own did, and what was dropped."""
+    notes, frequency = [], asked.sampler.frequency
+    if not asked.sampler.aims and asked.target != "sqrt":
+        notes.append(f"{asked.method} has a rule of its own: the target {asked.target} is not looked at.")
+    if frequency is not None:
+        notes += _threshold_notes(choose_threshold(asked.demand, frequency(asked.demand)), asked.times)
+    return notes + _dropped_notes(asked.scene, repeats)
 
 
 # What is asked ------------------------------------------------------------------------------------------------------
@@ -269,20 +289,6 @@ def _check_limits(budget: float, max_repeat: int, min_repeat: int, seed: int, th
             f"`threshold` must be {'positive' if not threshold > 0 else 'below 1,000,000'}, got {threshold:g}.",
             "Give a share of the images, like 0.01.",
         )
-
-
-def _sampler(method: str, dataset: Dataset, scene: _Scene, progress: Progress) -> tuple[Sampler, Direction, bool]:
-    """Find a method: its function, what it does, and whether it looks at the target."""
-    if method in SAMPLERS:
-        return SAMPLERS[method], DIRECTIONS.get(method, "up"), method in AIM_AT_TARGET
-    if not method.startswith(imbalanced_learn.PREFIX):
-        known = [*SAMPLERS, COPY_PASTE, f"{imbalanced_learn.PREFIX}NAME"]
-        raise UsageError(f"`method={method}` is not known.", did_you_mean(method, known))
-    name = imbalanced_learn.find(method)
-    if not _is_folder(dataset):
-        raise UsageError(f"{method} is for image folders, where an image has one class.", f"Choose from: {', '.join(SAMPLERS)}.")
-    sampler = imbalanced_learn.sampler(name, lambda: _pictures(dataset, scene.members, progress))
-    return sampler, imbalanced_learn.NAMES[name], imbalanced_learn.takes_target(name)
 
 
 def _default_method(dataset: Dataset, demand: Demand) -> tuple[str, str]:
@@ -360,8 +366,8 @@ def _demand(scene: _Scene, budget: int, max_repeat: int, rng: np.random.Generato
     return Demand(scene.counts, target, budget, max_repeat, rng, threshold)
 
 
-def _pictures(dataset: Dataset, members: NDArray[np.intp], progress: Progress) -> NDArray[np.float32]:
-    """Give small greyscale pictures as rows of 256 numbers, 0 to 1; NaN where an image cannot be decoded."""
+def _small_images(dataset: Dataset, members: NDArray[np.intp], progress: Progress) -> NDArray[np.float32]:
+    """Give small greyscale images as rows of 256 numbers, 0 to 1; NaN where an image cannot be decoded."""
     from dataset_doctor.scan import scan, thumbnails
 
     part = dataset.select(members)
@@ -390,47 +396,32 @@ def _rows(dataset: Dataset, column: int, members: NDArray[np.intp], repeats: Rep
     return rows, in_result
 
 
-def _pasted(
-    dataset: Dataset,
-    column: int,
-    scene: _Scene,
-    plain: Demand,
-    times: float,
-    target: str,
-    is_free: bool,
-    seed: int,
-    left_out: Rows | None,
-    progress: Progress,
-) -> Plan:
-    """Plan pictures with pasted instances on top of all images, and put beside them what repeats alone could do."""
-    if times < 1:
-        raise UsageError(f"`budget={times:g}` is below 1, and copy_paste drops no image.", "Give 1 or more.")
-    if plain.threshold is not None:
-        raise UsageError("`threshold` is for repeat_factor and irfs.", "copy_paste has none.")
-    wanted = parse_target(target, dataset.class_names, scene.instances, "up")
-    demand = dataclasses.replace(plain, target=wanted)
-    among = dataset.annotations_in_split(column)
-    if left_out is not None:
-        among[left_out] = False
-    found = copy_paste.paste(dataset, demand, scene.members, among, progress)
+def _pasted(asked: _Request) -> Plan:
+    """Plan images with pasted instances on top of all images, and put beside them what repeats alone could do."""
+    dataset, scene, demand = asked.dataset, asked.scene, asked.aimed()
+    among = dataset.annotations_in_split(asked.column)
+    if asked.left_out is not None:
+        among[asked.left_out] = False
+    found = copy_paste.paste(dataset, demand, scene.members, among, asked.progress)
     if not scene.instances.any():
         raise UsageError("no class has an instance in this split: there is nothing to paste.")
-    alone = dataclasses.replace(demand, budget=math.floor((MAX_REPEAT if is_free else times) * scene.n_images + DUST))
-    best = certified(alone, dataset.class_names, "epoch_images" if is_free else "effective_sample_share")
+    alone_budget = math.floor((asked.times if asked.has_budget else MAX_REPEAT) * scene.n_images + ROUNDING_EPSILON)
+    alone = dataclasses.replace(demand, budget=alone_budget)
+    best = certified(alone, dataset.class_names, "effective_sample_share" if asked.has_budget else "epoch_images")
     repeats = np.ones(scene.n_images, np.int32)
     repeats += np.bincount(np.searchsorted(scene.members, found.bases), minlength=scene.n_images).astype(np.int32)
-    rows, in_split = _rows(dataset, column, scene.members, repeats)
+    rows, in_split = _rows(dataset, asked.column, scene.members, repeats)
     return make_plan(
         dataset,
         rows,
         command="rebalance",
-        method=COPY_PASTE,
-        split=dataset.splits[column],
-        seed=seed,
+        method=asked.method,
+        split=asked.split,
+        seed=asked.seed,
         in_split=in_split,
-        left_out=left_out,
+        left_out=asked.left_out,
         certificate=best.certificate,
-        notes=copy_paste.told(dataset, demand, found, instances_of(scene.counts, repeats), best.repeats, times),
+        notes=copy_paste.told(dataset, demand, found, instances_of(scene.counts, repeats), best.repeats, asked.times),
         made=made_pictures(dataset, found, rows, among),
     )
 
@@ -438,20 +429,19 @@ def _pasted(
 # What a reader should know ------------------------------------------------------------------------------------------
 
 
-def _targets_told(
-    scene: _Scene, demand: Demand, repeats: Repeats, made: NDArray[np.int64], direction: Direction, *, multiple: float
-) -> list[str]:
-    """Say which classes miss their target, and why; `made` are the instances of the result."""
+def _target_notes(asked: _Request, demand: Demand, repeats: Repeats, after: NDArray[np.int64]) -> list[str]:
+    """Say which classes miss their target, and why; `after` are the instances of the result."""
+    scene, direction = asked.scene, asked.direction
     before, limit = scene.instances, demand.budget
     aimed = ~np.isnan(demand.target)
-    below, above = aimed & (made < demand.target), aimed & (made > np.maximum(demand.target, 1))
+    below, above = aimed & (after < demand.target), aimed & (after > np.maximum(demand.target, 1))
     absent = below & (before == 0)
     capped = below & ~absent & (before * demand.max_repeat < demand.target)
     short = below & ~absent & ~capped
 
     def told(which: NDArray[np.bool_]) -> str:
         rows = np.flatnonzero(which).tolist()
-        return listed((f"{scene.names[c]} {made[c]:,} of {int(demand.target[c]):,}" for c in rows), len(rows))
+        return listed((f"{scene.names[c]} {after[c]:,} of {int(demand.target[c]):,}" for c in rows), len(rows))
 
     notes = []
     if absent.any():
@@ -459,7 +449,7 @@ def _targets_told(
     if capped.any():
         notes.append(f"Not reachable with at most {plural(demand.max_repeat, 'showing')} an image, so collect more: {told(capped)}.")
     if short.any() and int(repeats.sum()) >= limit:
-        notes.append(f"The budget of {multiple:g} × ends before the target: {told(short)}.")
+        notes.append(f"The budget of {asked.times:g} × ends before the target: {told(short)}.")
     elif short.any():
         notes.append(f"Below the target: {told(short)}.")
     if above.any() and direction == "up":
@@ -468,17 +458,17 @@ def _targets_told(
         notes.append(f"Above the target, since their other images hold scarcer classes too: {told(above)}.")
     left = np.flatnonzero(~aimed & (before > 0)).tolist()
     if left:
-        notes.append(f"No reason to repeat or drop an image: {listed((scene.names[c] for c in left), len(left))}.")
+        notes.append(f"Ignored when balancing: {listed((scene.names[c] for c in left), len(left))}.")
     return notes
 
 
-def _threshold_told(threshold: Threshold, budget: float) -> list[str]:
+def _threshold_notes(threshold: Threshold, budget: float) -> list[str]:
     quantile = f", the {threshold.quantile:.0%} quantile of the classes" if threshold.quantile is not None else ""
     asked = f" The threshold asked for, {threshold.asked:g}, goes beyond the budget of {budget:g} ×." if threshold.asked is not None else ""
     return [f"Images are repeated for classes of a frequency below {percent(threshold.value)}{quantile}.{asked}"]
 
 
-def _dropped_told(scene: _Scene, repeats: Repeats) -> list[str]:
+def _dropped_notes(scene: _Scene, repeats: Repeats) -> list[str]:
     gone = repeats == 0
     if not gone.any():
         return []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.balance.demand import DUST, Repeats
+from dataset_doctor.balance.demand import ROUNDING_EPSILON, Repeats
 from dataset_doctor.errors import UsageError
 from dataset_doctor.findings import plural
 
@@ -94,19 +94,19 @@ def settle(
     have = len(rows) + silent
     shown = int(repeats.sum())
     wanted = background.wanted(int(repeats[pool.positive].sum()), shown - have)
-    if wanted is None or math.floor(wanted + DUST) <= have <= math.ceil(wanted - DUST):
+    if wanted is None or math.floor(wanted + ROUNDING_EPSILON) <= have <= math.ceil(wanted - ROUNDING_EPSILON):
         return repeats, ()
     order = rng.permutation(rows)
     repeats = repeats.copy()
     if have > wanted:
-        excess = have - math.floor(wanted + DUST)
+        excess = have - math.floor(wanted + ROUNDING_EPSILON)
         repeats[order[:excess]] = 0
         notes = [f"{plural(min(excess, len(rows)), 'background image')} dropped at random for {background.text}."]
         if excess > len(rows):
             more = excess - len(rows)
             notes.append(f"{plural(more, 'image')} without a label file stay, though a trainer reads them as backgrounds: look at them.")
         return repeats, tuple(notes)
-    goal = math.ceil(wanted - DUST)
+    goal = math.ceil(wanted - ROUNDING_EPSILON)
     possible = min(goal, silent + max_repeat * len(rows))
     reached = max(min(possible, have + budget - shown), have)
     turns, rest = divmod(reached - silent, len(rows)) if len(rows) else (0, 0)

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.balance.demand import DUST, Demand, Repeats, instances_of
+from dataset_doctor.balance.demand import ROUNDING_EPSILON, Demand, Repeats, instances_of
 from dataset_doctor.balance.samplers.by_frequency import repeat_factor
 from dataset_doctor.balance.samplers.optimal import (
     Cheapest,
@@ -112,7 +112,7 @@ def labels_to_collect(demand: Demand) -> NDArray[np.int64]:
     0 where they can, and where there is no target.
     """
     target = np.where(np.isnan(demand.target), 0.0, demand.target)
-    needed = np.ceil(target / demand.max_repeat - DUST).astype(np.int64)
+    needed = np.ceil(target / demand.max_repeat - ROUNDING_EPSILON).astype(np.int64)
     missing: NDArray[np.int64] = np.maximum(needed - demand.instances, 0)
     return missing
 
@@ -127,7 +127,7 @@ def inseparable(demand: Demand) -> list[tuple[int, int]]:
     holds.data = np.ones_like(holds.data)
     beside = (demand.counts.T @ holds).tocoo()
     a, b = beside.coords
-    enough = (a != b) & (beside.data >= BOUND_TOGETHER * demand.instances[a] - DUST)
+    enough = (a != b) & (beside.data >= BOUND_TOGETHER * demand.instances[a] - ROUNDING_EPSILON)
     a, b = a[enough].astype(np.int64), b[enough].astype(np.int64)
     mutual = np.isin(a * demand.n_classes + b, b * demand.n_classes + a) & (a < b)
     is_short = demand.is_wanted & (demand.target > demand.instances)
@@ -152,7 +152,7 @@ def _compared(demand: Demand, floor: NDArray[np.float64], repeats: Repeats) -> l
 def _figures(demand: Demand, floor: NDArray[np.float64], repeats: Repeats) -> str:
     made = instances_of(demand.counts, repeats)
     asked = demand.is_wanted
-    met = int((made >= floor - DUST)[asked].sum())
+    met = int((made >= floor - ROUNDING_EPSILON)[asked].sum())
     images = plural(int(repeats.sum()), "image")
     return (
         f"{met:,} of {plural(int(asked.sum()), 'floor')} met in {images}, imbalance {_imbalance(made):,.1f} : 1,"
@@ -171,7 +171,7 @@ def _imbalance(made: NDArray[np.int64]) -> float:
 
 def _up(multiple: float) -> float:
     """Round up to what a person would type."""
-    return float(np.ceil(multiple * 100 - DUST) / 100)
+    return float(np.ceil(multiple * 100 - ROUNDING_EPSILON) / 100)
 
 
 class _Curve:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from scipy import sparse
 
-DUST = 1e-9
+ROUNDING_EPSILON = 1e-9
 """What binary fractions may leave of a whole number."""
 
 Repeats = NDArray[np.int32]
@@ -73,9 +72,6 @@ class Demand:
         return empty
 
 
-Sampler = Callable[[Demand], Repeats]
-
-
 def instances_of(counts: sparse.csr_array[Any], repeats: NDArray[Any]) -> NDArray[np.int64]:
     """Count the instances of each class where images are shown so often."""
     made: NDArray[np.int64] = counts.T @ repeats.astype(np.int64)
@@ -91,16 +87,16 @@ def held_by(counts: sparse.csr_array[Any], rows: NDArray[Any]) -> tuple[NDArray[
     return place, counts.indices[entry], counts.data[entry]
 
 
-def whole(factors: NDArray[np.float64], rng: np.random.Generator, order: NDArray[np.intp] | None = None) -> Repeats:
+def round_randomly(factors: NDArray[np.float64], rng: np.random.Generator, order: NDArray[np.intp] | None = None) -> Repeats:
     """Round up or down by chance, so that each factor is exact in the mean, and so is their sum in each single case.
 
     The fractions lie one after another on a line, in `order` or a random one, and a comb with teeth one apart and a random start is
     laid on it: who is met is rounded up (systematic sampling).
 
-    >>> whole(np.array([1.5, 2.0, 1.5]), np.random.default_rng(0)).sum().item()
+    >>> round_randomly(np.array([1.5, 2.0, 1.5]), np.random.default_rng(0)).sum().item()
     5
     """
-    floor = np.floor(factors + DUST)
+    floor = np.floor(factors + ROUNDING_EPSILON)
     order = rng.permutation(len(factors)) if order is None else order
     line = np.cumsum(np.maximum(factors - floor, 0)[order]) + rng.random()
     teeth = np.floor(line)

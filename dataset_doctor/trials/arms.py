@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor import weights as class_weights
-from dataset_doctor.balance import COPY_PASTE, SAMPLERS, rebalance
+from dataset_doctor.balance import SAMPLERS, rebalance
 from dataset_doctor.balance.backgrounds import parse_background
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
@@ -174,7 +174,7 @@ def _one_of(what: str, names: Iterable[str]) -> Callable[[str], Refusal]:
 
 
 def _sampler(word: str) -> str | None:
-    is_sampler = (word in SAMPLERS and word != "none") or word == COPY_PASTE or word.partition(":")[0] == "imblearn"
+    is_sampler = (word in SAMPLERS and word != "none") or word.partition(":")[0] == "imblearn"
     return word if is_sampler else None
 
 
@@ -361,7 +361,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "sampler": Kind(
         _sampler, _resample, lambda value, one: value in (one.action, one.parameters.get("method")),
-        [*(name for name in SAMPLERS if name != "none"), COPY_PASTE],
+        [name for name in SAMPLERS if name != "none"],
     ),
     "loss": Kind(
         _loss, lambda arm, of: Treatment(loss=arm.value), lambda value, one: one.action == "focal_loss" and "focal" in value,

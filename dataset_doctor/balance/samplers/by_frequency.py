@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.balance.demand import DUST, Demand, Repeats, every_class, whole, within_budget
+from dataset_doctor.balance.demand import ROUNDING_EPSILON, Demand, Repeats, every_class, round_randomly, within_budget
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -60,7 +60,7 @@ def class_aware(demand: Demand) -> Repeats:
     # Along the rarest class of each image, so that every class has as many as it should.
     order = demand.rng.permutation(len(drawn))
     order = order[np.argsort(-highest[drawn][order], kind="stable")]
-    repeats[drawn] = whole(factors, demand.rng, order)
+    repeats[drawn] = round_randomly(factors, demand.rng, order)
     return within_budget(demand, every_class(demand, repeats))
 
 
@@ -72,7 +72,7 @@ def _filled(weights: NDArray[np.float64], total: int, limit: int) -> NDArray[np.
     rest = descending.sum() - np.concatenate([[0.0], np.cumsum(descending)[:-1]])
     # With the k largest at the limit, the others share what remains; the first k for which none of those goes beyond is right.
     scale = (total - limit * np.arange(len(weights))) / np.maximum(rest, np.finfo(np.float64).tiny)
-    at = int(np.argmax(scale * descending <= limit * (1 + DUST)))
+    at = int(np.argmax(scale * descending <= limit * (1 + ROUNDING_EPSILON)))
     filled: NDArray[np.float64] = np.minimum(weights * scale[at], limit)
     return filled
 
@@ -197,4 +197,4 @@ def _fitting(factors: _Factors, threshold: float, *, asked: float | None) -> Thr
 
 def _repeated(demand: Demand, frequency: NDArray[np.float64]) -> Repeats:
     factors = _Factors.of(demand, frequency)
-    return whole(factors.at(_choose(factors, frequency).value), demand.rng)
+    return round_randomly(factors.at(_choose(factors, frequency).value), demand.rng)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.balance.demand import Demand, Repeats, Sampler, every_class, instances_of, within_budget
+from dataset_doctor.balance.demand import Demand, Repeats, every_class, instances_of, within_budget
 from dataset_doctor.balance.samplers.to_target import oversample
 from dataset_doctor.balance.targets import Direction
 from dataset_doctor.errors import UsageError, did_you_mean
@@ -56,7 +56,7 @@ def find(method: str) -> str:
     return name
 
 
-def sampler(name: str, features: Features) -> Sampler:
+def sampler(name: str, features: Features) -> Callable[[Demand], Repeats]:
     """Give a sampler of imbalanced-learn as one of ours."""
     return partial(_sample, name, features)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.balance.demand import DUST, Demand, Repeats, every_class, held_by, within_budget
+from dataset_doctor.balance.demand import ROUNDING_EPSILON, Demand, Repeats, every_class, held_by, within_budget
 from dataset_doctor.statistics import imbalance_per_label
 
 DELETED_SHARE = 0.25
@@ -51,7 +51,7 @@ def _in_turns(demand: Demand, *, step: int, room: int) -> Repeats:
     while room > 0:
         # The mean is that of the beginning; when much is deleted, it may come to less than one image.
         goal = max(images[is_wanted].max() / mean, 1.0)
-        missing = np.ceil((goal - images) * step - DUST).astype(np.int64)
+        missing = np.ceil((goal - images) * step - ROUNDING_EPSILON).astype(np.int64)
         is_stale |= bool((takes_turns & (missing <= 0)).any())
         takes_turns &= missing > 0
         if is_stale and step < 0:

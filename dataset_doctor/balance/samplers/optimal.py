@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.balance.demand import DUST, Demand, Repeats
+from dataset_doctor.balance.demand import ROUNDING_EPSILON, Demand, Repeats
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -185,7 +185,7 @@ def cheapest(problem: Problem, level: float = 1.0) -> Cheapest:
 
 def lowered(problem: Problem, level: float) -> Floats:
     """Give a share of each floor, or what every choice has where that is more; each class keeps one instance at least."""
-    return np.maximum(np.floor(np.maximum(_at_least(problem), level * problem.floor) + DUST), 1.0)
+    return np.maximum(np.floor(np.maximum(_at_least(problem), level * problem.floor) + ROUNDING_EPSILON), 1.0)
 
 
 def least_level(problem: Problem) -> float:
@@ -374,9 +374,9 @@ def _covered(problem: Problem, floor: Floats, ideal: Floats, totals: Whole) -> W
     made = problem.by_class @ totals.astype(np.float64)
     by_class = problem.by_class
     free = problem.most * problem.size - totals
-    for c in np.flatnonzero(made < floor - DUST)[np.argsort(floor[made < floor - DUST], kind="stable")].tolist():
+    for c in np.flatnonzero(made < floor - ROUNDING_EPSILON)[np.argsort(floor[made < floor - ROUNDING_EPSILON], kind="stable")].tolist():
         missing = floor[c] - made[c]
-        if missing <= DUST:
+        if missing <= ROUNDING_EPSILON:
             continue
         held = slice(by_class.indptr[c], by_class.indptr[c + 1])
         kinds, per = by_class.indices[held], by_class.data[held]
@@ -384,15 +384,15 @@ def _covered(problem: Problem, floor: Floats, ideal: Floats, totals: Whole) -> W
         kinds, per = kinds[order], per[order]
         # A kind is raised by one in a first round, as far as that is needed, and by all it may in a second.
         for room in (np.minimum(free[kinds], 1), free[kinds] - np.minimum(free[kinds], 1)):
-            if missing <= DUST:
+            if missing <= ROUNDING_EPSILON:
                 break
             reached = np.cumsum(room * per)
-            whole = int(np.searchsorted(reached, missing - DUST))
+            whole = int(np.searchsorted(reached, missing - ROUNDING_EPSILON))
             raised = room.copy()
             raised[whole + 1 :] = 0
             if whole < len(room):
                 before = reached[whole] - room[whole] * per[whole]
-                raised[whole] = int(np.ceil((missing - before) / per[whole] - DUST))
+                raised[whole] = int(np.ceil((missing - before) / per[whole] - ROUNDING_EPSILON))
             totals[kinds] += raised
             free[kinds] -= raised
             made += problem.counts[kinds].T @ raised.astype(np.float64)
@@ -409,14 +409,14 @@ def _trimmed(problem: Problem, floor: Floats, ideal: Floats, totals: Whole, goal
     if excess <= 0:
         return totals
     possible = totals > least
-    tight = counts.data > slack[counts.indices] + DUST
+    tight = counts.data > slack[counts.indices] + ROUNDING_EPSILON
     possible[np.repeat(np.arange(len(totals)), np.diff(counts.indptr))[tight]] = False
     order = np.flatnonzero(possible)
     order = order[np.lexsort((-totals[order] / np.maximum(problem.size[order], 1), ideal[order] - totals[order]))]
     for kind in order.tolist():
         held = slice(counts.indptr[kind], counts.indptr[kind + 1])
         classes, per = counts.indices[held], counts.data[held]
-        turns = int(np.floor((slack[classes] + DUST) / per).min()) if len(per) else excess
+        turns = int(np.floor((slack[classes] + ROUNDING_EPSILON) / per).min()) if len(per) else excess
         turns = min(turns, int(totals[kind] - least[kind]), excess)
         if turns > 0:
             totals[kind] -= turns
@@ -448,7 +448,7 @@ def exchanged(problem: Problem, floor: Floats, totals: Whole) -> Whole:
         cost = np.where(totals < most, 2 * (totals // problem.size) + 1, np.iinfo(np.int64).max)
         for kind in np.argsort(-saved, kind="stable")[:_GIVERS].tolist():
             takers = np.flatnonzero(cost < saved[kind])
-            takers = takers[(counts[takers] >= counts[kind] - slack - DUST).all(axis=1)]
+            takers = takers[(counts[takers] >= counts[kind] - slack - ROUNDING_EPSILON).all(axis=1)]
             if len(takers):
                 taker = takers[cost[takers].argmin()]
                 totals[kind] -= 1
