@@ -191,7 +191,7 @@ def test_by_default_folders_are_oversampled_and_boxes_repeated_where_that_helps(
         ({"method": "oversample", "target": "uniforn"}, 'target="uniforn"', "Did you mean uniform?"),
         ({"method": "oversample", "target": "floor:-3"}, "whole number", "floor:200"),
         ({"method": "oversample", "target": "floor:many"}, "whole number", ""),
-        ({"method": "oversample", "target": "nowhere.csv"}, "nowhere.csv: no such file", ""),
+        ({"method": "oversample", "target": "nowhere.csv"}, 'nowhere.csv": no such file', ""),
         ({"method": "none", "background": "lots"}, 'background="lots"', "1:3"),
         ({"method": "none", "background": "0:1"}, 'background="0:1"', ""),
         ({"method": "none", "background": "100%"}, 'background="100%"', ""),
