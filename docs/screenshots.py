@@ -22,7 +22,7 @@ from rich.terminal_theme import MONOKAI
 import dataset_doctor as dd
 from dataset_doctor.formats import read
 from dataset_doctor.report import save
-from dataset_doctor.report.terminal import show
+from dataset_doctor.report.audit.terminal import show
 from dataset_doctor.scan import look
 
 ROOT = Path(__file__).resolve().parent.parent

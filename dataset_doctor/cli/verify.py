@@ -160,7 +160,7 @@ def verify(asked: Options) -> None:
     """
     from dataset_doctor.cli.progress import ProgressBar
     from dataset_doctor.formats import read
-    from dataset_doctor.report import verdict_files
+    from dataset_doctor.report.verdict import files as verdict_files
     from dataset_doctor.trials import verify as run_verify
 
     verdict_files.check_targets(asked.output)
@@ -180,7 +180,7 @@ def verify(asked: Options) -> None:
     else:
         from rich.console import Console
 
-        from dataset_doctor.report.verdict import show
+        from dataset_doctor.report.verdict.terminal import show
 
         show(verdict, Console(), name=asked.dataset)
     raise typer.Exit(int(_failed(verdict, asked.fail_on)))

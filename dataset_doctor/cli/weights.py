@@ -87,7 +87,7 @@ def weights(
     from dataset_doctor.cli.progress import ProgressBar
     from dataset_doctor.formats import read
     from dataset_doctor.report import weight_files
-    from dataset_doctor.report.json import document
+    from dataset_doctor.report.audit.json import document
     from dataset_doctor.report.weights import show
     from dataset_doctor.weights import SCHEMES, export, find_trainer, load_plan, weigh
 

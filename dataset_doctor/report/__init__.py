@@ -12,7 +12,8 @@ from dataset_doctor.errors import OutputRefused, UsageError, did_you_mean
 from dataset_doctor.files.reading import Unreadable, open_regular
 from dataset_doctor.files.staging import new_file
 from dataset_doctor.findings import Report
-from dataset_doctor.report import csv, html, json, markdown, sarif
+from dataset_doctor.report import html
+from dataset_doctor.report.audit import csv, json, markdown, sarif
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -145,6 +146,6 @@ def show(report: Report, console: Console | None = None, *, name: str) -> None:
     """Print the report, on stdout unless another console is given; `name` is what the user calls the dataset."""
     from rich.console import Console
 
-    from dataset_doctor.report import terminal
+    from dataset_doctor.report.audit import terminal
 
     terminal.show(report, console or Console(), name=name)

@@ -12,8 +12,8 @@ import numpy as np
 
 from dataset_doctor.errors import UsageError, did_you_mean, needs
 from dataset_doctor.report import check_file, put
-from dataset_doctor.report.csv import cell
-from dataset_doctor.report.json import document
+from dataset_doctor.report.audit.csv import cell
+from dataset_doctor.report.audit.json import document
 from dataset_doctor.weights import EXPORTERS, ClassWeights, export
 
 

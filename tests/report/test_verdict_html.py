@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from dataset_doctor.errors import OutputRefused, UsageError
-from dataset_doctor.report import verdict_files
-from dataset_doctor.report.html._drawing import Scale
-from dataset_doctor.report.html._markup import el
+from dataset_doctor.report.html.drawing import Scale
+from dataset_doctor.report.html.markup import el
 from dataset_doctor.report.html.verdict import verdict_page
+from dataset_doctor.report.verdict import files as verdict_files
 from dataset_doctor.verdict import ArmVerdict, Interval, SeedRun, Verdict
 from tests.report.verdicts import (
     VERDICTS,
@@ -108,7 +108,7 @@ def test_a_card_says_what_an_arm_brought_took_and_tests() -> None:
     assert "balanced accuracy55.0 % (53.0 to 57.0)" in card and "accuracy61.0 %" in card
     assert "training25 s, 2 × the baseline's" in card and "0.29 M, 1.1 MiB" in card and "memory, at most3.0 GiB" in card
     assert "R2 Focal loss. <b>Rare</b> classes drown." in card
-    assert "DD201 class-imbalance. Datasets in which the most frequent class has at least ten times" in card
+    assert "DD201 class-imbalance. Datasets in which the most frequent class has at least 10 times" in card
     assert "Seed 1: halved." in card
 
 

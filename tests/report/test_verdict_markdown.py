@@ -9,7 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from dataset_doctor.report.verdict_markdown import verdict_markdown
+from dataset_doctor.report.verdict.markdown import verdict_markdown
 from dataset_doctor.verdict import Verdict
 from tests.report.browser import ATTACKS
 from tests.report.verdicts import VERDICTS, hostile, make_everything, make_large, make_verdict

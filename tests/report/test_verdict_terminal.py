@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from dataset_doctor.report.text import cells
-from dataset_doctor.report.verdict import show
+from dataset_doctor.report.verdict.terminal import show
 from dataset_doctor.verdict import Verdict
 from tests.report.verdicts import VERDICTS, everything, make_arm, make_everything, make_verdict
 

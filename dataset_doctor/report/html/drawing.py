@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dataset_doctor.report.html._markup import Child, Html, data, el, name
+from dataset_doctor.report.html.markup import Child, Html, data, el, name
 from dataset_doctor.verdict import Interval
 
 KINDS = 6

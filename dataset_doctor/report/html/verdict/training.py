@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from dataset_doctor.findings import plural
-from dataset_doctor.report import verdict_words as words
-from dataset_doctor.report.html._drawing import Line, heat_map, lines_chart
-from dataset_doctor.report.html._markup import Child, Html, data, el, name
-from dataset_doctor.report.html._pictures import IN_ALL, Box, Thumbnail, cutouts
-from dataset_doctor.report.html._verdict_parts import chart
+from dataset_doctor.report.html.drawing import Line, heat_map, lines_chart
+from dataset_doctor.report.html.images import IN_ALL, Box, Thumbnail, cutouts
+from dataset_doctor.report.html.markup import Child, Html, data, el, name
+from dataset_doctor.report.html.verdict.parts import chart
+from dataset_doctor.report.verdict import words
 from dataset_doctor.verdict import Details, Mistake, SeedRun, Verdict
 
 MATRIX, PICTURES_AN_ARM, PICTURE_BYTES = 20, 8, 1_200_000
@@ -18,6 +18,7 @@ MATRIX, PICTURES_AN_ARM, PICTURE_BYTES = 20, 8, 1_200_000
 
 
 def curves(verdict: Verdict) -> Html | None:
+    """Draw loss and score over the epochs of each arm; None where no curve was kept."""
     metric = "balanced accuracy" if verdict.task == "classify" else "AP50"
     charts = [
         _curve(verdict, "val", f"validation {metric}", "The score that chooses the checkpoint of each training.", as_percent=True),
@@ -88,6 +89,7 @@ def precision_recall(verdict: Verdict) -> Html | None:
 
 
 def confusion(verdict: Verdict) -> Child:
+    """Table what was taken for what, arm by arm."""
     names, of_arm = verdict.details.class_names, verdict.details.confusion
     if not names or not of_arm:
         return None
@@ -141,6 +143,7 @@ def _matrix(arm: str, matrix: Sequence[Sequence[int]], names: Sequence[str], kep
 
 
 def errors(verdict: Verdict, roots: Sequence[str]) -> Child:
+    """Show the images that each arm gets most wrong."""
     entries = {arm.name: _entries(verdict.details, arm.name) for arm in verdict.arms}
     entries = {arm: mine for arm, mine in entries.items() if mine}
     if not entries:

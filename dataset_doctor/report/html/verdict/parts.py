@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from dataset_doctor.report import verdict_words as words
-from dataset_doctor.report.html._markup import Child, Html, el, joined
+from dataset_doctor.report.html.markup import Child, Html, el, joined
+from dataset_doctor.report.verdict import words
 from dataset_doctor.verdict import Interval
 
 _MARKS = {"helped": "▲ helped", "hurt": "▼ hurt", "no evidence": "○ no evidence", "cannot verify": "– cannot verify"}
 
 
 def badge(word: str | None) -> Html:
+    """Mark a verdict's word; None is the baseline."""
     if word is None:
         return el("span", "baseline", class_="badge")
     return el("span", _MARKS.get(word, word), class_=f"badge mark {word.replace(' ', '-')}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dataset_doctor.report import verdict_words as words
-from dataset_doctor.report.markdown import code, table, text
+from dataset_doctor.report.audit.markdown import code, table, text
 from dataset_doctor.report.text import shorten
+from dataset_doctor.report.verdict import words
 from dataset_doctor.report.wording import duration
 from dataset_doctor.verdict import Interval, Verdict
 

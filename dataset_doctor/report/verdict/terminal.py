@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.text import Text
 
 from dataset_doctor.findings import plural
-from dataset_doctor.report import verdict_words as words
 from dataset_doctor.report.page import QUIET, STRONG, Page, column, pad
 from dataset_doctor.report.text import cells
+from dataset_doctor.report.verdict import words
 from dataset_doctor.report.wording import duration
 from dataset_doctor.verdict import ArmVerdict, Verdict
 

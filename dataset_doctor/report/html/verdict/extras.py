@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataset_doctor.findings import plural
-from dataset_doctor.report import verdict_words as words
-from dataset_doctor.report.html._drawing import Line, Scale, difference, differences, lines_chart
-from dataset_doctor.report.html._markup import Child, Html, data, el, joined, name, text
-from dataset_doctor.report.html._verdict_parts import badge, chart, score, table
+from dataset_doctor.report.html.drawing import Line, Scale, difference, differences, lines_chart
+from dataset_doctor.report.html.markup import Child, Html, data, el, joined, name, text
+from dataset_doctor.report.html.verdict.parts import badge, chart, score, table
+from dataset_doctor.report.verdict import words
 from dataset_doctor.verdict import Ensemble, Interval, Rival, Search, Verdict
 
 TRIALS = 10
@@ -17,6 +17,7 @@ _STEPS = 40
 
 
 def models(verdict: Verdict) -> Child:
+    """Show how the models compared and which was chosen."""
     choice = verdict.model_choice
     if choice is None:
         return None
@@ -45,6 +46,7 @@ def models(verdict: Verdict) -> Child:
 
 
 def learning_curve(verdict: Verdict) -> Child:
+    """Draw the score over the share of the training images."""
     curve = verdict.learning_curve
     if curve is None or not curve.points:
         return None
@@ -77,6 +79,7 @@ def learning_curve(verdict: Verdict) -> Child:
 
 
 def ensembles(verdict: Verdict) -> Child:
+    """Table what each ensemble of checkpoints gave."""
     found = verdict.ensembles
     if not found:
         return None
@@ -120,6 +123,7 @@ def _told(compared: Ensemble | Rival | None, scale: Scale) -> Html:
 
 
 def tuning(verdict: Verdict) -> Child:
+    """Table the settings that the search tried for each arm."""
     tuning = verdict.tuning
     if tuning is None or not tuning.arms:
         return None

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from dataset_doctor.findings import plural
-from dataset_doctor.report import verdict_words as words
-from dataset_doctor.report.html._document import document
-from dataset_doctor.report.html._markup import Child, Html, el, name, text
-from dataset_doctor.report.html._verdict_arms import cards, classes, forest, groups
-from dataset_doctor.report.html._verdict_extras import ensembles, learning_curve, models, tuning
-from dataset_doctor.report.html._verdict_training import confusion, curves, errors, precision_recall
+from dataset_doctor.report.html.document import document
+from dataset_doctor.report.html.markup import Child, Html, el, name, text
+from dataset_doctor.report.html.verdict.arms import cards, classes, forest, groups
+from dataset_doctor.report.html.verdict.extras import ensembles, learning_curve, models, tuning
+from dataset_doctor.report.html.verdict.training import confusion, curves, errors, precision_recall
+from dataset_doctor.report.verdict import words
 from dataset_doctor.report.wording import duration
 from dataset_doctor.verdict import Verdict
 
@@ -65,7 +65,7 @@ def verdict_page(verdict: Verdict, roots: Sequence[str]) -> str:
         el("footer", "This page stands alone: it loads nothing and sends nothing. dataset-doctor.", class_="quiet small"),
         el("p", class_="hide", role="status", id="live"),
     ]
-    return document("verdict", title, body, styles=("page.css", "verdict.css"), script="verdict.js")
+    return document("verdict", title, body, styles=("page.css", "verdict/verdict.css"), script="verdict/verdict.js")
 
 
 def _section(key: str, label: str, heading: str, content: Child) -> tuple[str, str, Html] | None:

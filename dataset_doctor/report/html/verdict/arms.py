@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from dataset_doctor.checks import CHECKS
 from dataset_doctor.findings import plural
-from dataset_doctor.report import verdict_words as words
-from dataset_doctor.report.html._drawing import Scale, axis, difference, differences
-from dataset_doctor.report.html._markup import Child, Html, data, el, name, text
-from dataset_doctor.report.html._verdict_parts import badge, score
+from dataset_doctor.report.html.drawing import Scale, axis, difference, differences
+from dataset_doctor.report.html.markup import Child, Html, data, el, name, text
+from dataset_doctor.report.html.verdict.parts import badge, score
+from dataset_doctor.report.verdict import words
 from dataset_doctor.report.wording import duration
 from dataset_doctor.verdict import Advice, ArmVerdict, ClassVerdict, GroupName, Verdict
 
@@ -23,6 +23,7 @@ _RANK = {"hurt": 0, "helped": 1, "no evidence": 2, "cannot verify": 3}
 
 
 def cards(verdict: Verdict) -> Html:
+    """Draw a card for each arm: its score, its difference from the baseline and the badge of its verdict."""
     scale = _scale(verdict)
     baseline = verdict.arms[0] if verdict.arms else None
     return el("div", [_card(verdict, arm, baseline, scale) for arm in verdict.arms], class_="pair")
@@ -103,6 +104,7 @@ def _scale(verdict: Verdict) -> Scale:
 
 
 def forest(verdict: Verdict) -> Html | None:
+    """Draw the differences from the baseline with their intervals; None where no arm is treated."""
     arms = words.treated(verdict)
     if not arms:
         return None
@@ -133,6 +135,7 @@ def forest(verdict: Verdict) -> Html | None:
 
 
 def groups(verdict: Verdict) -> Html | None:
+    """Draw the differences of rare, common and frequent classes; None where classes were not grouped."""
     there = [(arm, key, arm.groups[key]) for key in _GROUPS for arm in words.treated(verdict) if key in arm.groups]
     if not there:
         return None
@@ -169,6 +172,7 @@ def groups(verdict: Verdict) -> Html | None:
 
 
 def classes(verdict: Verdict) -> Child:
+    """Table the score of each class in each arm."""
     arms = [arm for arm in words.treated(verdict) if arm.classes]
     if not arms:
         return None

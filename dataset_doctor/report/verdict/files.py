@@ -9,10 +9,10 @@ from pathlib import Path
 
 from dataset_doctor.errors import UsageError, did_you_mean
 from dataset_doctor.report import check_file, put
-from dataset_doctor.report.csv import cell
+from dataset_doctor.report.audit.csv import cell
+from dataset_doctor.report.audit.json import document
 from dataset_doctor.report.html.verdict import verdict_page
-from dataset_doctor.report.json import document
-from dataset_doctor.report.verdict_markdown import verdict_markdown
+from dataset_doctor.report.verdict.markdown import verdict_markdown
 from dataset_doctor.verdict import Verdict
 
 

@@ -1,0 +1,1 @@
+"""An audit's report as text: for the terminal and in files."""
