@@ -7,27 +7,6 @@ Boxes = NDArray[np.float64]
 """Boxes, float64 (n, 4); `xyxy` are corners, `xywh` a corner and a size, `cxcywhn` centre and size as shares of the image."""
 
 
-def xyxy_from_xywh(xywh: Boxes) -> Boxes:
-    """Turn corner and size into two corners.
-
-    >>> xyxy_from_xywh(np.array([[10.0, 20.0, 30.0, 40.0]])).tolist()
-    [[10.0, 20.0, 40.0, 60.0]]
-    """
-    xyxy = xywh.copy()
-    xyxy[:, 2:] += xywh[:, :2]
-    return xyxy
-
-
-def xyxy_from_cxcywh(cxcywh: Boxes) -> Boxes:
-    """Turn centre and size into two corners, in the same unit.
-
-    >>> xyxy_from_cxcywh(np.array([[0.5, 0.5, 0.2, 1.0]])).tolist()
-    [[0.4, 0.0, 0.6, 1.0]]
-    """
-    half = cxcywh[:, 2:] / 2
-    return np.concatenate([cxcywh[:, :2] - half, cxcywh[:, :2] + half], axis=1)
-
-
 def widths_heights(xyxy: Boxes) -> Boxes:
     """Give width and height of each box, shape (n, 2); negative where corners are reversed."""
     return xyxy[:, 2:] - xyxy[:, :2]

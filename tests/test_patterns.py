@@ -116,7 +116,6 @@ def names_in(node: ast.expr) -> set[str]:
 
 OF_THE_USER = {
     ("dataset_doctor.gate", "re.compile('|'.join(map(fnmatch.translate, self.files)))"),
-    ("dataset_doctor.split._groups", "re.compile(pattern)"),  # --group-by, which is given up after a while
 }
 """What is made of the user's own configuration and options."""
 

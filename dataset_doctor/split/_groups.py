@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +17,6 @@ from dataset_doctor.pixels import Duplicates
 from dataset_doctor.relations import Labels, Video, same_names, sources, videos
 
 NEAR_DUPLICATES, NONE = "near-duplicates", "none"
-
-PATTERN_SECONDS, PATTERN_SECONDS_AN_IMAGE = 5.0, 2e-5
-"""How long a pattern may take: a usual one takes a millionth of a second an image."""
 
 VIDEOS_NAMED = 3
 
@@ -206,34 +196,29 @@ def _cost(dataset: Dataset, same: Sequence[Labels], duplicates: Duplicates | Non
 # Patterns -----------------------------------------------------------------------------------------------------------
 
 
-class _TooLong(Exception):
-    """The time is over."""
-
-
 def _by_pattern(dataset: Dataset, pattern: str) -> tuple[Labels, list[str]]:
     """Give each image a number for what the pattern finds in its name, -1 where nothing; and a note on those without a match.
 
-    It sees the file's own name; if it holds a `/`, the path below the dataset without the folders of splits. Some patterns take time
-    without end, so the search is given up after a while.
+    It sees the file's own name; if it holds a `/`, the path below the dataset without the folders of splits. RE2 searches in a time that
+    grows with the length of the name, whatever the pattern.
     """
+    import re2
+
     paths: list[str] = dataset.images.file_name.tolist()
     names = [_without_splits(path) if "/" in pattern else path.rpartition("/")[2] for path in paths]
-    limit = PATTERN_SECONDS + PATTERN_SECONDS_AN_IMAGE * len(names)
+    options = re2.Options()
+    options.log_errors = False
     try:
-        with warnings.catch_warnings(), _at_most(limit):
-            warnings.simplefilter("ignore")
-            compiled = re.compile(pattern)
-            group = 1 if compiled.groups else 0
-            found = [match and match[group] for match in map(compiled.search, names)]
-    except _TooLong:
-        message = f"The pattern {pattern} takes too long: it was not done with {plural(len(names), 'name')} after {limit:.0f} s."
-        raise UsageError(message, "Repetitions inside repetitions, as in (a+)+, take forever; write it without.") from None
-    except (re.error, RecursionError, OverflowError) as error:
+        compiled = re2.compile(_as_bytes(pattern), options)
+    except re2.error as error:
+        why = error.args[0].decode("utf-8", "replace")
         raise UsageError(
-            f"`group_by={pattern}` is not a valid pattern: {str(error) or 'too deep'}.",
-            "Give near-duplicates, none, or a Python regular expression.",
+            f"`group_by={pattern}` is not a valid pattern: {why}.",
+            "Give near-duplicates, none, or a regular expression as RE2 reads it: as Python's, without lookarounds and back references.",
         ) from None
-    number: dict[str, int] = {}
+    group = 1 if compiled.groups else 0
+    found = [match and match[group] for match in (compiled.search(_as_bytes(name)) for name in names)]
+    number: dict[bytes, int] = {}
     key = np.array([-1 if name is None else number.setdefault(name, len(number)) for name in found], np.intp)
     without = int((key < 0).sum())
     if without == len(names):
@@ -244,25 +229,11 @@ def _by_pattern(dataset: Dataset, pattern: str) -> tuple[Labels, list[str]]:
     return key, [f"{plural(without, 'image')} {verb}."] if without else []
 
 
+def _as_bytes(text: str) -> bytes:
+    """Give a name, or a pattern for names, as the file system has it."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _without_splits(path: str) -> str:
     *folders, name = path.split("/")
     return "/".join([*(folder for folder in folders if not is_split_name(folder)), name])
-
-
-@contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
-    """Raise _TooLong in the block after a time. `re` looks at signals while it searches; only the main thread of POSIX has them."""
-    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(*_: Any) -> None:
-        raise _TooLong
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -24,7 +24,7 @@ from dataset_doctor.geometry import widths_heights
 from dataset_doctor.pixels import Duplicates
 from dataset_doctor.plan import Plan, SplitQuality
 from dataset_doctor.scan import look
-from dataset_doctor.split import _groups, parse_ratios, split
+from dataset_doctor.split import parse_ratios, split
 from dataset_doctor.split._compared import iterative_stratification, quality
 from dataset_doctor.split._stratify import shares
 from dataset_doctor.statistics import statistics
@@ -390,7 +390,8 @@ def test_a_pattern_and_duplicates_go_together() -> None:
     ("pattern", "says"),
     [
         ("(unclosed", "is not a valid pattern"),
-        ("(" * 5000 + ")" * 5000, "is not a valid pattern"),
+        (r"(?=scan)", "is not a valid pattern: invalid perl operator"),
+        ("x{1000}{1000}", "is not a valid pattern"),
         ("zebra", "matches no image"),
         ("^p0", "matches no image"),  # the folder is no part of the name
         (r"(scan)", "in 1 group cannot be divided"),
@@ -402,14 +403,14 @@ def test_a_pattern_that_is_of_no_use_is_refused(pattern: str, says: str) -> None
         split(drawn(PATIENTS), group_by=pattern)
 
 
-def test_a_pattern_that_takes_forever_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The search is ended after its time."""
-    monkeypatch.setattr(_groups, "PATTERN_SECONDS", 0.5)
-    dataset = drawn(f"classes: cat\n{'a' * 60}!.jpg 9x9 x3\n  cat 0 0 9 9")
+@pytest.mark.parametrize("pattern", [r"^(a+)+$", r"(a|aa)+b", r"(.*)*x", r"^.*a.*a.*a.*a.*b"])
+def test_no_pattern_takes_forever(pattern: str) -> None:
+    """What would keep Python's own search busy for hours is found not to match, at once."""
+    dataset = drawn(f"classes: cat\n{'a' * 200}!.jpg 9x9 x3\n  cat 0 0 9 9")
     begun = time.perf_counter()
-    with pytest.raises(UsageError, match="takes too long"):
-        split(dataset, group_by=r"^(a+)+$")
-    assert time.perf_counter() - begun < 10
+    with pytest.raises(UsageError, match="matches no image"):
+        split(dataset, group_by=pattern)
+    assert time.perf_counter() - begun < 5
 
 
 def test_names_tell_versions_of_one_picture() -> None:
