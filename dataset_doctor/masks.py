@@ -173,3 +173,17 @@ def measure(runs: Runs, heights: NDArray[np.int64]) -> tuple[NDArray[np.int64], 
     box[~(area > 0)] = np.nan
     total[~runs.valid], area[~runs.valid], box[~runs.valid] = -1, np.nan, np.nan
     return total, area, box
+
+
+def mask_rings(mask: dict[str, Any]) -> list[NDArray[np.float64]]:
+    """Trace the outer contours of a mask, within 0.25 pixels of the edges of its pixels; none where it cannot be decoded."""
+    import cv2
+
+    pixels = pixels_of(mask)
+    if pixels is None:
+        return []
+    # At twice the size the contour runs through the outermost quarters of pixels instead of through their centres.
+    doubled = np.repeat(np.repeat(pixels, 2, axis=0), 2, axis=1)
+    contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    rings = [(contour[:, 0, :].astype(np.float64) + 0.5) / 2 for contour in contours]
+    return [ring for ring in rings if len(ring) >= 3]

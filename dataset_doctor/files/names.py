@@ -32,6 +32,11 @@ def suffix(name: str) -> str:
     return name[dot:].lower() if stem.strip(".") else ""
 
 
+def is_under(name: str, folder: str) -> bool:
+    """Tell whether a file or folder lies in a folder, or is it."""
+    return not folder or name == folder or name.startswith(folder + "/")
+
+
 # As labels write them ---------------------------------------------------------------------------------------------
 
 _DRIVE = re.compile(r"^(?:[A-Za-z]:|//|~)")

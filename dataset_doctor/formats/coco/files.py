@@ -107,7 +107,7 @@ def _look_alike(head: bytes) -> str | None:
     if b'"_via_img_metadata"' in text or (b'"regions"' in text and b'"shape_attributes"' in text):
         return "a VGG Image Annotator project, a format not supported"
     if b'"shapes"' in text and (b'"imagePath"' in text or b'"imageData"' in text):
-        return "LabelMe annotations of one image, a format not supported"
+        return ""  # LabelMe
     if re.match(rb'\{\s*"type"\s*:\s*"dataset"\s*,', text):
         return "Ultralytics NDJSON, a format not supported"
     return None

@@ -28,10 +28,9 @@ from dataset_doctor.formats.coco.arrays import Piece, Records, Restart, read_arr
 from dataset_doctor.formats.coco.files import text_of
 from dataset_doctor.formats.coco.polygons import polygon_numbers
 from dataset_doctor.formats.coco.records import as_number
-from dataset_doctor.geometry import crossing
+from dataset_doctor.formats.outlines import measure_polygons
 from dataset_doctor.masks import Runs, measure, unpack
 
-MAX_VERTICES = 100_000
 BYTES_TO_SHARE = 48 << 20
 """From this size on two processes read a file faster than one."""
 MOST_PROCESSES = 4
@@ -189,7 +188,7 @@ def _strict(buffer: Any) -> Shapes:
     if len(listed):
         texts = [raws[row] for row in listed.tolist()]
         polygons = polygon_numbers(texts) or _flat_polygons(_POLYGONS.decode(b"".join((b"[", b",".join(texts), b"]"))))
-        _measure_polygons(table, listed, *polygons)
+        measure_polygons(table, listed, *polygons)
     _measure_masks(table, masked, [_MASK.decode(raws[row]) for row in masked.tolist()])
     _measure_keypoints(table, [r.keypoints for r in records], [r.num_keypoints for r in records])
     return table
@@ -212,7 +211,7 @@ def _judged(values: Sequence[Any]) -> Shapes:
     table.flaws[:] = np.fromiter([flaws for _, flaws in judged], np.uint16, len(judged))
     polygons = [(row, shape) for row, (shape, _) in enumerate(judged) if isinstance(shape, list)]
     if polygons:
-        _measure_polygons(table, np.array([row for row, _ in polygons]), *_flat_polygons([shape for _, shape in polygons]))
+        measure_polygons(table, np.array([row for row, _ in polygons]), *_flat_polygons([shape for _, shape in polygons]))
     masks = [(row, shape) for row, (shape, _) in enumerate(judged) if isinstance(shape, _Mask)]
     _measure_masks(table, np.array([row for row, _ in masks], np.int64), [shape for _, shape in masks])
     _measure_keypoints(table, [_numbers(r.get("keypoints")) for r in records], [_count(r) for r in records])
@@ -266,62 +265,6 @@ def _flat(lists: Sequence[Sequence[float]]) -> tuple[NDArray[np.float64], NDArra
     """Put lists of numbers one after another; give also how long each is."""
     lengths = np.fromiter(map(len, lists), np.int64, len(lists))
     return np.fromiter(chain.from_iterable(lists), np.float64, int(lengths.sum())), lengths
-
-
-def _measure_polygons(
-    table: Shapes, rows: NDArray[np.int64], numbers: NDArray[np.float64], length: NDArray[np.int64], count: NDArray[np.int64]
-) -> None:
-    """Measure polygons given as all numbers, the lengths of the rings, and the number of rings of each polygon."""
-    polygon = np.repeat(np.arange(len(count)), count)
-    flaws = np.zeros(len(count), np.uint16)
-    flaws[count == 0] |= np.uint16(Flaw.EMPTY)
-    flaws[polygon[length == 0]] |= np.uint16(Flaw.EMPTY)
-    flaws[polygon[length % 2 == 1]] |= np.uint16(Flaw.ODD)
-    flaws[polygon[length > 2 * MAX_VERTICES]] |= np.uint16(Flaw.MALFORMED)
-    table.rings[rows] = np.bincount(polygon[length > 0], minlength=len(count))
-    some = np.flatnonzero(table.rings[rows])
-    if len(some):
-        full = np.flatnonzero(length)
-        begins = np.searchsorted(polygon[full], some)
-        table.shortest[rows[some]] = np.minimum.reduceat(length[full], begins)
-    if (length % 2).any():
-        kept = np.ones(len(numbers), bool)
-        kept[(np.cumsum(length) - 1)[length % 2 == 1]] = False
-        numbers, length = numbers[kept], length - length % 2
-    if not np.isfinite(numbers).all():
-        of_number = np.repeat(polygon, length)
-        spoiled = np.unique(of_number[~np.isfinite(numbers)])
-        flaws[spoiled] |= np.uint16(Flaw.MALFORMED)
-        numbers = np.where(np.isin(of_number, spoiled), np.nan, numbers)
-    pointed = np.flatnonzero(length)
-    polygon, points = polygon[pointed], length[pointed] // 2
-    if len(pointed):
-        x, y = numbers[0::2].copy(), numbers[1::2].copy()
-        begin = np.cumsum(points) - points
-        area = _ring_areas(x, y, begin)
-        first = np.concatenate([[0], np.flatnonzero(np.diff(polygon)) + 1])
-        of = rows[polygon[first]]
-        table.area[of] = np.add.reduceat(area, first)
-        table.largest[of] = np.maximum.reduceat(area, first)
-        edges = begin[first]
-        for column, (values, pick) in enumerate(((x, np.minimum), (y, np.minimum), (x, np.maximum), (y, np.maximum))):
-            table.extent[of, column] = pick.reduceat(values, edges)
-        quads = np.flatnonzero(points == 4)
-        at = begin[quads][:, None] + np.arange(4)
-        flaws[polygon[quads[crossing(x[at], y[at])]]] |= np.uint16(Flaw.CROSSING)
-    table.flaws[rows] |= flaws
-
-
-def _ring_areas(x: NDArray[np.float64], y: NDArray[np.float64], begin: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Give the area of each ring by the shoelace formula; rings lie one after another and begin at `begin`."""
-    end = np.append(begin[1:], len(x)) - 1
-    turn = np.empty_like(x)
-    with np.errstate(over="ignore", invalid="ignore"):
-        np.multiply(x[:-1], y[1:], out=turn[:-1])
-        turn[:-1] -= x[1:] * y[:-1]
-        turn[end] = x[end] * y[begin] - x[begin] * y[end]
-        area: NDArray[np.float64] = np.abs(np.add.reduceat(turn, begin)) / 2
-    return area
 
 
 def _measure_masks(table: Shapes, rows: NDArray[np.int64], masks: list[_Mask]) -> None:

@@ -60,11 +60,6 @@ def is_annotation_folder(folder: str) -> bool:
     return posixpath.basename(folder).lower() in ANNOTATION_FOLDERS
 
 
-def is_under(name: str, folder: str) -> bool:
-    """Tell whether a file or folder lies in a folder, or is it."""
-    return not folder or name == folder or name.startswith(folder + "/")
-
-
 @dataclass(slots=True)
 class _Scope:
     """Image files that XML files of one base may mean.

@@ -8,56 +8,19 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Annotations, Flag, Place, Problem, ProblemKind
-from dataset_doctor.files.names import IMAGE_SUFFIXES, suffix
+from dataset_doctor.files.names import IMAGE_SUFFIXES, is_under, suffix
 from dataset_doctor.files.reading import Unreadable, decode
-from dataset_doctor.files.splits import canonical_split, is_split_name
+from dataset_doctor.files.splits import Splits, canonical_split, is_split_name
 from dataset_doctor.files.tree import Tree
-from dataset_doctor.formats.voc.layout import IMAGE_FOLDERS, is_under, relative_stem
+from dataset_doctor.formats.voc.layout import IMAGE_FOLDERS, relative_stem
 
 MAX_LIST_BYTES = 16 << 20
 
-Splits = dict[str, tuple[str, set[int]]]
-"""Canonical name → the spelling of the source and the rows of its images."""
 
 _PRESENCE = {"1": 1, "+1": 1, "0": 0, "-1": -1}
 """Last token of a line in a class list: 1 present, 0 only difficult ones present, -1 absent."""
-
-
-def split_matrix(splits: Splits, n_images: int, rest: str) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.bool_]]:
-    """Order splits and turn them into a matrix, images × splits; images of none are the split named `rest`."""
-    first = ("train", "val", "test")
-    names = [name for name in first if name in splits] + sorted(name for name in splits if name not in (*first, "trainval"))
-    if "trainval" in splits:  # the training split where there is no train, else what train and val leave of it
-        names.insert(len(names) if "train" in splits else 0, "trainval")
-    in_split = np.zeros((n_images, len(names)), bool)
-    for column, name in enumerate(names):
-        in_split[sorted(splits[name][1]), column] = True
-    without = np.asarray(~in_split.any(axis=1))
-    spelling = [splits[name][0] for name in names]
-    if without.any() or not names:
-        return (*names, rest), (*spelling, rest), np.concatenate([in_split, without[:, None]], axis=1)
-    return tuple(names), tuple(spelling), in_split
-
-
-def folder_splits(folder: str, names: Sequence[str], xml_of_row: Sequence[str | None]) -> Splits:
-    """Assign images to the splits that folders on the way to their XML file, or else to themselves, are named for."""
-    splits: Splits = {}
-    split_of: dict[str, str | None] = {}
-    for row, (image, xml) in enumerate(zip(names, xml_of_row, strict=True)):
-        for path in (xml, image):
-            if path is None:
-                continue
-            above = posixpath.dirname(path)
-            if above not in split_of:
-                below = above[len(folder) + 1 if folder else 0 :] if is_under(above, folder) else above
-                split_of[above] = next((part for part in below.split("/") if is_split_name(part)), None)
-            if found := split_of[above]:
-                splits.setdefault(canonical_split(found), (found, set()))[1].add(row)
-                break
-    return splits
 
 
 def listed_splits(

@@ -29,9 +29,10 @@ from dataset_doctor.dataset import (
     Place,
     Problem,
 )
-from dataset_doctor.files.names import suffix
+from dataset_doctor.files.names import is_under, suffix
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.files.sizes import measure
+from dataset_doctor.files.splits import Splits, folder_splits, split_matrix
 from dataset_doctor.files.tree import Tree
 from dataset_doctor.findings import plural
 from dataset_doctor.formats.format import Candidate
@@ -40,12 +41,11 @@ from dataset_doctor.formats.voc.layout import (
     Pairs,
     base_folder,
     is_annotation_folder,
-    is_under,
     pair_images,
     relative_stem,
     unit_root,
 )
-from dataset_doctor.formats.voc.lists import Splits, folder_splits, listed_splits, presence_of_classes, read_lines, split_matrix
+from dataset_doctor.formats.voc.lists import listed_splits, presence_of_classes, read_lines
 from dataset_doctor.formats.voc.plain import Origin
 from dataset_doctor.formats.voc.xml import FileState, Records, parse, parse_here
 

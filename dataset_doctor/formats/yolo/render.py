@@ -7,7 +7,7 @@ image's side; and no box leaves the image by rounding, since some trainers refus
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from dataset_doctor.formats.format import format_of, lose
 from dataset_doctor.formats.outlines import read_outlines
 from dataset_doctor.formats.yolo.outlines import keypoint_depth
 from dataset_doctor.geometry import Boxes
-from dataset_doctor.masks import pixels_of
+from dataset_doctor.masks import mask_rings
 from dataset_doctor.outlines import Outlines
 
 DECIMALS = 8
@@ -122,7 +122,7 @@ def _outline(dataset: Dataset, outlines: Outlines, row: int, box: NDArray[np.flo
     """Give the points of one annotation in pixels: its rings as one, else the outline of its mask, else the corners of its box."""
     rings = [ring for ring in outlines.rings(row) if len(ring) >= 3]
     if not rings and row in outlines.masks:
-        rings = _mask_rings(outlines.masks[row])
+        rings = mask_rings(outlines.masks[row])
     if not rings or (task == "obb" and (len(rings) > 1 or len(rings[0]) != 4)):
         x1, y1, x2, y2 = box.tolist()
         rings = [np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])]
@@ -142,20 +142,6 @@ def joined(rings: Sequence[Points]) -> Points:
     for ring in rings[1:]:
         parts += [home, ring, ring[:1]]
     return np.concatenate(parts)
-
-
-def _mask_rings(mask: dict[str, Any]) -> list[Points]:
-    """Trace the outer contours of a mask, within 0.25 pixels of the edges of its pixels; none where it cannot be decoded."""
-    import cv2
-
-    pixels = pixels_of(mask)
-    if pixels is None:
-        return []
-    # At twice the size the contour runs through the outermost quarters of pixels instead of through their centres.
-    doubled = np.repeat(np.repeat(pixels, 2, axis=0), 2, axis=1)
-    contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    rings = [(contour[:, 0, :].astype(np.float64) + 0.5) / 2 for contour in contours]
-    return [ring for ring in rings if len(ring) >= 3]
 
 
 def _outlined(classes: Sequence[int], points: Sequence[Points], sizes: NDArray[np.float64]) -> list[str]:
