@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Record = TypeVar("Record")
 
-FormatChoice = Literal["coco", "voc", "yolo", "folder"]
+FormatChoice = Literal["coco", "voc", "yolo", "labelme", "folder"]
 """The names in `formats.FORMATS`, which help must not load; a test compares them."""
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from dataset_doctor.dataset import Place, Problem
 from dataset_doctor.files.names import IMAGE_SUFFIXES, MAX_DEPTH, suffix
-from dataset_doctor.files.reading import MAX_TEXT_BYTES, OUTSIDE, Unreadable, leads_outside, read_inside, reason
+from dataset_doctor.files.reading import MAX_TEXT_BYTES, OUTSIDE, Unreadable, leads_outside, open_inside, read_inside, reason
 
 JUNK_FOLDERS = frozenset({".git", ".hg", ".svn", "__MACOSX", "__pycache__", ".ipynb_checkpoints", "@eaDir", ".venv", "node_modules"})
 JUNK_FILES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
@@ -81,6 +81,21 @@ class Tree:
         """Give the part of the tree that lies below a folder; names stay relative to the root."""
         files = self.files[bisect_left(self.files, folder + "/") : bisect_left(self.files, folder + "0")]  # "0" follows "/"
         return Tree(self.root, files, self.links & frozenset(files), ())
+
+    def head(self, name: str, length: int = 64 << 10) -> bytes:
+        """Read the first bytes of a listed file; empty where it cannot be read."""
+        if name in self.links:
+            return b""
+        try:
+            handle = open_inside(self.root, name)
+        except Unreadable:
+            return b""
+        try:
+            return os.read(handle, length)
+        except OSError:
+            return b""
+        finally:
+            os.close(handle)
 
     def read_bytes(self, name: str, limit: int = MAX_TEXT_BYTES) -> bytes:
         """Read a listed file whole.

@@ -20,6 +20,7 @@ from dataset_doctor.formats.elsewhere import with_elsewhere
 from dataset_doctor.formats.fingerprint import fingerprint
 from dataset_doctor.formats.folder import FOLDER
 from dataset_doctor.formats.format import Candidate, Format, find_format, format_of
+from dataset_doctor.formats.labelme import LABELME
 from dataset_doctor.formats.layout import canonical_names as flat_names_of
 from dataset_doctor.formats.losses import LeftOut, left_out, losses, unwritable
 from dataset_doctor.formats.manifest import stated, with_stated
@@ -53,7 +54,7 @@ __all__ = [
 ]
 
 
-FORMATS: dict[FormatName, Format] = {format.name: format for format in (COCO, VOC, YOLO, FOLDER)}
+FORMATS: dict[FormatName, Format] = {format.name: format for format in (COCO, VOC, YOLO, LABELME, FOLDER)}
 """The formats, by name; where one dataset is labelled in several, the first of two that describe as many images is read."""
 
 

@@ -62,7 +62,7 @@ def left_out(
         progress: As for `unwritable`.
     """
     rows = unwritable(dataset, format, shapes, progress)
-    lost = [one for one in dataset.problems if one.kind == "label-unreadable" or (one.kind in LOST_KINDS and _is_record(one))]
+    lost = [one for one in dataset.problems if one.kind == "label-unreadable" or (one.kind in LOST_KINDS and _is_record(dataset, one))]
     if format != dataset.format:
         return LeftOut(rows, tuple(lost))
     if format_of(dataset).label_an_image:
@@ -237,11 +237,14 @@ def losses(dataset: Dataset, format: FormatName) -> tuple[str, ...]:
 def _records_without_rows(dataset: Dataset, format: FormatName) -> int:
     """Count label records that gave no row and are in a file that is not copied as it is."""
     copied = format_of(dataset).copied_files(dataset) if format == dataset.format else frozenset()
-    lost = (one for one in dataset.problems if one.kind in LOST_KINDS and _is_record(one))
+    lost = (one for one in dataset.problems if one.kind in LOST_KINDS and _is_record(dataset, one))
     return sum(problem.count for problem in lost if problem.place.file not in copied)
 
 
-def _is_record(problem: Problem) -> bool:
+def _is_record(dataset: Dataset, problem: Problem) -> bool:
     """Tell a record that was lost from one of which only a member could not be read, and from an image or a category."""
-    pointer = (problem.place.pointer or "").split("/")
-    return len(pointer) < 3 or (pointer[1] == "annotations" and (len(pointer) == 3 or pointer[3:] == ["image_id"]))
+    parts, pointer = (problem.place.pointer or "").split("/"), format_of(dataset).pointer
+    if pointer is None or len(parts) < 3:
+        return True
+    array = (pointer("annotations", 0, "") or "/").split("/")[1]
+    return parts[1] == array and (len(parts) == 3 or parts[3:] == ["image_id"])
