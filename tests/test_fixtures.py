@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
+from dataset_doctor.formats import FORMATS
+
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SPLITS = ("train", "val", "test")
 CLASSES = ("car", "truck", "bicycle", "person", "sign")
@@ -59,15 +61,25 @@ def yolo_boxes(split: str) -> Boxes:
     return boxes
 
 
+def labelme_boxes(split: str) -> Boxes:
+    boxes: Boxes = Counter()
+    for file in (FIXTURES / f"labelme/{split}").glob("*.json"):
+        document = json.loads(file.read_text())
+        for shape in document["shapes"]:
+            (x1, y1), (x2, y2) = shape["points"]
+            boxes[document["imagePath"], shape["label"], (x1, y1, x2, y2)] += 1
+    return boxes
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_all_formats_hold_the_same_boxes_of_every_class(split: str) -> None:
-    """COCO, VOC and YOLO describe the same boxes, and no class is missing in a split."""
+    """All box formats describe the same boxes, and no class is missing in a split."""
     boxes = coco_boxes(split)
-    assert boxes == voc_boxes(split) == yolo_boxes(split)
+    assert boxes == voc_boxes(split) == yolo_boxes(split) == labelme_boxes(split)
     assert {name for _, name, _ in boxes} == set(CLASSES)
 
 
-@pytest.mark.parametrize("name", ["coco", "voc", "yolo", "folder"])
+@pytest.mark.parametrize("name", FORMATS)
 def test_planted_defects_have_a_place(name: str) -> None:
     """Every line of a list of defects has three columns and names a file of the broken dataset."""
     lines = (FIXTURES / f"{name}-broken.defects.txt").read_text().splitlines()

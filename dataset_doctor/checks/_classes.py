@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dataset_doctor.dataset import Dataset, Place
 from dataset_doctor.findings import Facts
+from dataset_doctor.formats import format_of
 
 
 def training_split(dataset: Dataset) -> int | None:
@@ -36,10 +37,11 @@ def class_places(dataset: Dataset, classes: Iterable[int], split: str | None = N
         row = -1 if first is None or declared.place is not None else int(first[index])
         place = declared.place or Place()
         if row >= 0:
-            used = dataset.annotations
+            used, pointer = dataset.annotations, format_of(dataset).pointer
             place = Place(
                 file=dataset.sources[used.source[row]],
                 line=int(used.line[row]) or None,
+                pointer=pointer("annotations", int(used.position[row]), "") if pointer else None,
                 image=dataset.images.file_name[used.image[row]],
             )
         places.append(dataclasses.replace(place, class_name=declared.name, split=split))

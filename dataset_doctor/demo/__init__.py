@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from dataset_doctor.checks import CHECKS, find_check
 from dataset_doctor.dataset import FormatName
-from dataset_doctor.demo import coco, folder, voc, yolo
+from dataset_doctor.demo import coco, folder, labelme, voc, yolo
 from dataset_doctor.demo._files import Files, Link, Plant
 from dataset_doctor.demo._scenes import SIZE, STANDARD, Scene, scenes
 from dataset_doctor.errors import OutputRefused, UsageError, did_you_mean
@@ -38,6 +38,7 @@ FORMATS: dict[FormatName, _Form] = {
     "coco": _Form("COCO", coco.write, lambda: scenes(STANDARD, SIZE), coco.PLANTS),
     "voc": _Form("Pascal VOC", voc.write, lambda: scenes(STANDARD, SIZE), voc.PLANTS),
     "yolo": _Form("YOLO", yolo.write, lambda: scenes(STANDARD, SIZE), yolo.PLANTS),
+    "labelme": _Form("LabelMe", labelme.write, lambda: scenes(STANDARD, SIZE), labelme.PLANTS),
     "folder": _Form("image folders", folder.write, lambda: scenes(folder.STANDARD, (folder.SIDE, folder.SIDE)), folder.PLANTS),
 }
 
