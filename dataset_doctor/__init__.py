@@ -2,7 +2,7 @@
 
 import dataset_doctor as dd
 
-dataset = dd.read("path")       # COCO, Pascal VOC, YOLO or image folders, detected
+dataset = dd.read("path")       # COCO, Pascal VOC, YOLO, LabelMe or image folders, detected
 report = dd.audit(dataset)      # findings and tables; report.to_dict() is the documented JSON
 plan = dd.rebalance(dataset, method="repeat_factor")   # or dd.split(dataset): what will be, before anything is written
 dd.write(plan.apply(dataset), "out", format="yolo")     # any format that can hold it

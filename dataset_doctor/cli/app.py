@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="dataset-doctor",
-    help="Audit, treat and verify computer-vision datasets: COCO, Pascal VOC, YOLO and image folders.",
+    help="Audit, treat and verify computer-vision datasets: COCO, Pascal VOC, YOLO, LabelMe and image folders.",
     epilog="Begin with: dataset-doctor audit my_dataset",
     add_completion=False,
     rich_markup_mode=None,
@@ -67,7 +67,7 @@ def root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
-    """Audit, treat and verify computer-vision datasets: COCO, Pascal VOC, YOLO and image folders."""
+    """Audit, treat and verify computer-vision datasets: COCO, Pascal VOC, YOLO, LabelMe and image folders."""
     if version:
         from importlib.metadata import version as installed
 
