@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from dataset_doctor.balance import rebalance
     from dataset_doctor.dataset import Dataset, concat
     from dataset_doctor.errors import DoctorError
-    from dataset_doctor.findings import Report
     from dataset_doctor.formats import Written, read, write
     from dataset_doctor.plan import Plan
+    from dataset_doctor.report.record import Report
     from dataset_doctor.split import split
     from dataset_doctor.trials import verify
     from dataset_doctor.weights import ClassWeights, class_weights, image_weights, pos_weight, weigh
@@ -54,7 +54,7 @@ _HOMES = {
     "balance": ("rebalance",),
     "dataset": ("Dataset", "concat"),
     "errors": ("DoctorError",),
-    "findings": ("Report",),
+    "report.record": ("Report",),
     "formats": ("Written", "read", "write"),
     "plan": ("Plan",),
     "split": ("split",),

@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from dataset_doctor import gate
 from dataset_doctor.checks import CHECKS
+from dataset_doctor.checks import select as select_checks
 from dataset_doctor.checks.settings import changed, validated
 from dataset_doctor.dataset import NO_ID, NO_SOURCE, Dataset, Place, Rows, Shapes
-from dataset_doctor.findings import POLICIES, Check, Described, Facts, Finding, Found, NotRun, Policy, Report, Run, Settings, Severity
-from dataset_doctor.formats import LeftOut, begin_shapes, fingerprint, format_of
+from dataset_doctor.errors import UsageError
+from dataset_doctor.files.progress import Notify, Progress, ignored, silent
+from dataset_doctor.findings import (
+    POLICIES,
+    Check,
+    Described,
+    Facts,
+    Finding,
+    Found,
+    NotRun,
+    Policy,
+    Run,
+    Settings,
+    Severity,
+    choose_policy,
+    plural,
+)
+from dataset_doctor.formats import LeftOut, begin_shapes, fingerprint, format_of, opened
+from dataset_doctor.gate import Baseline, Suppression
 from dataset_doctor.pixels import Duplicates, Pixels
 from dataset_doctor.recommend import recommend
 from dataset_doctor.recommend.treatments import treated
-from dataset_doctor.scan import normalisation
+from dataset_doctor.report import check_file, write
+from dataset_doctor.report.record import Report
+from dataset_doctor.scan import look, normalisation
+from dataset_doctor.scan._engines import EngineName
+from dataset_doctor.scan.near import MOST_BITS
 from dataset_doctor.statistics import statistics
 
 SHOWN_LOCATIONS = 100
@@ -27,6 +53,145 @@ SHOWN_LOCATIONS = 100
 
 
 def audit(
+    dataset: Dataset | str | os.PathLike[str],
+    *,
+    pixels: bool | Literal["auto"] = True,
+    select: str | Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
+    policy: Policy | str | None = None,
+    prior: float | None = None,
+    settings: Settings | None = None,
+    locations: int | Literal["all"] | None = SHOWN_LOCATIONS,
+    baseline: str | os.PathLike[str] | None = None,
+    suppressions: Sequence[Suppression] = (),
+    fail_on: str = "error",
+    strict: bool = False,
+    near_bits: int | None = None,
+    workers: int | None = None,
+    engine: EngineName = "local",
+    address: str | None = None,
+    format: str | None = None,
+    images: str | os.PathLike[str] | None = None,
+    classes: str | os.PathLike[str] | None = None,
+    progress: Progress = silent,
+    notify: Notify = ignored,
+) -> Report:
+    """Count what a dataset holds and look for defects, in the images too.
+
+    Args:
+        dataset: A path, as for `read`, or what `read` gave.
+        pixels: Whether to look into the image files. Where there are none, the checks that need them are reported as not run.
+        select: Codes, beginnings of codes or names of the checks to run, in a sequence or separated by commas; all by default.
+        ignore: Those to leave out.
+        policy: Which share of background images is wanted: "article", "detector", "screening" (with `prior`) or "none"; by default
+            "detector" for boxes and "none" for image folders.
+        prior: For "screening": the share of positives in use, above 0 and below 1.
+        settings: Thresholds to judge by: `{"DD105": {"min_side_px": 3}}`. The page of a check lists its own.
+        locations: How many places each finding lists; None or "all" for all of them. Counts are exact in any case.
+        baseline: A file of known findings, which do not fail; written where it does not exist.
+        suppressions: Findings to live with; those whose last day is over count again.
+        fail_on: What `Report.failing` asks by default: "error", "warning", "info" or "never".
+        strict: Whether a check that could not run fails as well; kept in the report.
+        near_bits: Bits of 64 in which hashes of nearly identical images may differ, 0 to 8; by default 6, fewer for very many images.
+        workers: Processes that look into images; one a core by default.
+        engine: "local", or "dask" for a cluster.
+        address: Of the dask scheduler.
+        format: As for `read`, like `images` and `classes`; for a path only.
+        images: As there.
+        classes: As there.
+        progress: Called with what is done, how much and how much in all.
+        notify: Called with what a person should know besides the report, and with what to do about it.
+
+    Raises:
+        UsageError: an argument that cannot be used.
+        DatasetNotFound, SeveralDatasets: as for `read`.
+        OutputRefused: the baseline cannot be written.
+    """
+    begun = time.perf_counter()
+    chosen = _checks(select, ignore)
+    if near_bits is not None and not 0 <= near_bits <= MOST_BITS:
+        raise UsageError(f"`near_bits` must be between 0 and {MOST_BITS}, got {near_bits}.", "Leave it out for what suits the dataset.")
+    wanted = policy if isinstance(policy, Policy) else choose_policy(policy, prior)
+    limit = None if locations == "all" else locations
+    if limit is not None and limit < 0:
+        raise UsageError(f"`locations` must be at least 0, got {limit}.", "Or give `locations=all`.")
+    in_force = gate.in_force(suppressions, date.today(), notify)
+    file = None if baseline is None else Path(baseline)
+    known = gate.load(file) if file is not None and os.path.lexists(file) else None
+    if file is not None and known is None:
+        check_file(file)
+    columns = opened(dataset, format, images=images, classes=classes, progress=progress)
+    seen, same, why_not = None, None, None
+    if pixels and any(check.needs_pixels for check in chosen):
+        if columns.images.has_file.any():
+            seen, same = look(columns, near_bits=near_bits, workers=workers, engine=engine, address=address, progress=progress)
+        else:
+            why_not = "no image files were found"
+    if known is not None and file is not None:
+        gate.check_same_dataset(known, columns, file)
+    options = {
+        "pixels": bool(pixels), "engine": engine, "near_bits": near_bits, "select": _joined(select), "ignore": _joined(ignore),
+        "fail_on": fail_on, "strict": strict, "baseline": None if file is None else str(file),
+        "policy": policy.name if isinstance(policy, Policy) else policy, "prior": None if wanted is None else wanted.prior,
+        "locations": "all" if limit is None else limit,
+        "format": format, "images": _path(images), "classes": _path(classes),
+    }  # fmt: skip
+    compared = file is not None or any(rule.files for rule in in_force)
+    report = examine(
+        columns,
+        checks=chosen,
+        locations=None if compared else limit,
+        policy=wanted,
+        options=options,
+        pixels=seen,
+        duplicates=same,
+        why_no_pixels=why_not,
+        settings=settings,
+    )
+    if file is not None:
+        known = _compared(report, columns, file, known, in_force, {check.code for check in chosen}, notify)
+    findings = gate.judge(report.findings, baseline=known, suppressions=in_force, locations=limit)
+    run = dataclasses.replace(report.run, seconds=round(time.perf_counter() - begun, 3))
+    name = os.fspath(dataset) if not isinstance(dataset, Dataset) else dataset.given.path if dataset.given else str(dataset.root)
+    return dataclasses.replace(report, findings=findings, run=run, name=name)
+
+
+def _compared(
+    report: Report, dataset: Dataset, file: Path, known: Baseline | None, rules: Sequence[Suppression], codes: set[str], notify: Notify
+) -> Baseline:
+    """Give the baseline to judge by, written from what was found where there was none."""
+    present = gate.take(dataset, report.findings, rules)
+    if known is None:
+        write(file, gate.dump(present, report.version).encode())
+        notify(f"{file} is written: findings in {plural(present.total, 'place')} are known from now on.", "")
+        return present
+    if fixed := known.beyond(present, codes):
+        notify(
+            f"{file} knows {plural(fixed, 'place')} where nothing is found any more.", "Delete it and run again, so that they stay fixed."
+        )
+    return known
+
+
+def _checks(select: str | Sequence[str], ignore: str | Sequence[str]) -> tuple[Check, ...]:
+    chosen = select_checks(_codes(select), _codes(ignore))
+    if not chosen:
+        raise UsageError("`select` and `ignore` leave no check to run.", "Select a check that is not ignored.")
+    return chosen
+
+
+def _codes(words: str | Sequence[str]) -> list[str]:
+    return [code.strip() for code in _joined(words).split(",") if code.strip()]
+
+
+def _joined(words: str | Sequence[str]) -> str:
+    return words if isinstance(words, str) else ",".join(words)
+
+
+def _path(path: str | os.PathLike[str] | None) -> str | None:
+    return None if path is None else os.fspath(path)
+
+
+def examine(
     dataset: Dataset,
     *,
     checks: Sequence[Check] = CHECKS,
@@ -39,7 +204,7 @@ def audit(
     shapes: Shapes | None = None,
     settings: Settings | None = None,
 ) -> Report:
-    """Count what a dataset holds and look for defects.
+    """Run checks over a dataset, with what is known of its images and shapes.
 
     Args:
         dataset: What `read` gave.

@@ -9,15 +9,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from dataset_doctor.dataset import Dataset, FormatName, Place, Problem, Rows, Shapes
-from dataset_doctor.pixels import Duplicates, Normalisation, Pixels
+from dataset_doctor.errors import UsageError, did_you_mean
+from dataset_doctor.pixels import Duplicates, Pixels
 from dataset_doctor.statistics import Statistics
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 Made = TypeVar("Made")
 
@@ -132,6 +129,29 @@ class ChangedThreshold:
 
     def __str__(self) -> str:
         return f"{self.code}.{self.name} {number(self.value)} instead of {number(self.default)}"
+
+
+def choose_policy(name: str | None, prior: float | None = None) -> Policy | None:
+    """Make the policy from its name, and a number where it takes one; None where no name is given.
+
+    >>> choose_policy("screening", 0.02).prior, choose_policy(None)
+    (0.02, None)
+
+    Raises:
+        UsageError: no such policy, or a number that is missing, out of range, or not for it.
+    """
+    if name is not None and name not in (known := [*POLICIES, "screening"]):
+        raise UsageError(f"`policy={name}` is not known.", did_you_mean(name, known))
+    if name != "screening":
+        if prior is not None:
+            of_name = f" of {name}" if name else ""
+            raise UsageError("`prior` is for `policy=screening`.", f"Add `policy=screening`, or leave `prior` out{of_name}.")
+        return next((policy for known_name, policy in POLICIES.items() if known_name == name), None)
+    if prior is None:
+        raise UsageError("`policy=screening` needs `prior`.", "It is the share of images with an object in use, for example `prior=0.02`.")
+    if not 0 < prior < 1:
+        raise UsageError(f"`prior` must be above 0 and below 1, got {prior:g}.", "Give a share: 0.02 for 2 images of 100.")
+    return screening(prior)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -391,91 +411,6 @@ class Run:
     root: str
     host: str
     options: dict[str, str | int | float | bool | None]
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Report:
-    """The result of an audit: what the dataset holds, what is wrong with it, what to do, and what was not looked at.
-
-    `normalisation` is the mean and deviation of the training images' channels; None where the images were not looked into.
-    `thresholds` are those that are not at their defaults.
-    """
-
-    version: str
-    dataset: Described
-    statistics: Statistics
-    findings: tuple[Finding, ...]
-    recommendations: tuple[Recommendation, ...]
-    not_run: tuple[NotRun, ...]
-    run: Run
-    normalisation: Normalisation | None = None
-    thresholds: tuple[ChangedThreshold, ...] = ()
-
-    def worst(self) -> Severity | None:
-        """Give the highest severity among the findings, or None where there is none."""
-        return max((finding.severity for finding in self.findings), key=lambda severity: severity.rank, default=None)
-
-    def findings_frame(self) -> pd.DataFrame:
-        """View the findings as a pandas DataFrame, one row a code."""
-        import pandas as pd
-
-        columns = ("code", "name", "severity", "count", "message")
-        rows = [(f.code, f.name, f.severity.value, f.count, f.message) for f in self.findings]
-        return pd.DataFrame(rows, columns=list(columns))
-
-    def classes_frame(self) -> pd.DataFrame:
-        """View the class table as a pandas DataFrame, one row a class."""
-        import pandas as pd
-
-        rows = [
-            {"index": c.index, "id": c.id, "name": c.name, "images": c.images, "instances": c.instances, "share": c.share, "group": c.group}
-            | {f"{s.name}_instances": n.instances for s, n in zip(self.statistics.splits, c.splits, strict=True)}
-            for c in self.statistics.classes
-        ]
-        return pd.DataFrame(rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the report as plain data, in the documented form (schema "dataset-doctor/report", version 1)."""
-        tables = self.statistics
-        names = [split.name for split in tables.splits]
-        classes = [
-            plain(row) | {"splits": {name: plain(count) for name, count in zip(names, row.splits, strict=True)}} for row in tables.classes
-        ]
-        recommendations = [
-            plain(r) | {"expected": None if r.expected is None else plain(r.expected) | {
-                "classes": [{"name": name, "before": before, "after": after} for name, before, after in r.expected.classes]
-            }}
-            for r in self.recommendations
-        ]  # fmt: skip
-        return {
-            "schema": "dataset-doctor/report",
-            "schema_version": 1,
-            "tool": {"name": "dataset-doctor-vision", "version": self.version},
-            "dataset": plain(self.dataset),
-            "summary": plain(tables.summary),
-            "classes": classes,
-            "splits": [plain(row) for row in tables.splits],
-            "resolution": plain(tables.resolution),
-            "boxes": None if tables.boxes is None else plain(tables.boxes),
-            "normalisation": None if self.normalisation is None else plain(self.normalisation),
-            "co_occurrence": [plain(pair) for pair in tables.co_occurrence],
-            "thresholds": [plain(threshold) for threshold in self.thresholds],
-            "findings": [plain_finding(finding) for finding in self.findings],
-            "recommendations": recommendations,
-            "not_run": [plain(check) for check in self.not_run],
-            "run": plain(self.run),
-        }
-
-    def __repr__(self) -> str:
-        summary = self.statistics.summary
-        counted = ", ".join(
-            plural(sum(f.severity is severity for f in self.findings), severity.value) for severity in (Severity.ERROR, Severity.WARNING)
-        )
-        head = (
-            f"<Report on {self.dataset.format} ({self.dataset.variant}): {summary.images:,} images, {summary.instances:,} instances,"
-            f" {summary.classes:,} classes; {counted}>"
-        )
-        return "\n".join([head, *(f"  {f.severity.value:<7} {f.code} {f.name}: {f.message}" for f in self.findings)])
 
 
 def plain_finding(finding: Finding) -> dict[str, Any]:

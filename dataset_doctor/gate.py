@@ -24,6 +24,7 @@ import msgspec
 
 from dataset_doctor.dataset import Dataset, FormatName, Place
 from dataset_doctor.errors import UsageError
+from dataset_doctor.files.progress import Notify, ignored
 from dataset_doctor.files.reading import Unreadable, read_regular
 from dataset_doctor.findings import Finding, PlaceState, Severity
 
@@ -68,6 +69,15 @@ class Suppression:
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
         return re.compile("|".join(map(fnmatch.translate, self.files)))
+
+
+def in_force(suppressions: Iterable[Suppression], today: date, notify: Notify = ignored) -> list[Suppression]:
+    """Leave out the suppressions whose last day is over, and say which."""
+    rules = list(suppressions)
+    for rule in rules:
+        if rule.expired(today):
+            notify(f"the suppression of {', '.join(sorted(rule.codes))} ended on {rule.until}: it counts again.", f"It said: {rule.reason}")
+    return [rule for rule in rules if not rule.expired(today)]
 
 
 # The baseline -------------------------------------------------------------------------------------------------------

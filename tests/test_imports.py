@@ -23,8 +23,8 @@ LAYERS = (
     ("checks",),
     ("balance", "split", "weights"),
     ("recommend", "gate"),
-    ("audit",),
     ("losses", "samplers", "report", "demo"),
+    ("audit",),
     ("trials",),
     ("cli",),
 )

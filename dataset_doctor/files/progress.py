@@ -10,3 +10,11 @@ Progress = Callable[[str, int, int], None]
 
 def silent(what: str, done: int, total: int) -> None:
     """Show no progress."""
+
+
+Notify = Callable[[str, str], None]
+"""Called as `notify(message, hint)` with what a person should know besides the result, and what to do about it."""
+
+
+def ignored(message: str, hint: str) -> None:
+    """Show no message."""

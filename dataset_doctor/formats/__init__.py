@@ -44,6 +44,7 @@ __all__ = [
     "format_of",
     "left_out",
     "losses",
+    "opened",
     "read",
     "read_outlines",
     "read_picture",
@@ -90,6 +91,34 @@ def read(
     given = Given(os.fspath(path), format, *(None if one is None else os.fspath(one) for one in (images, classes)))
     dataset = dataclasses.replace(dataset if told is None else with_stated(dataset, told), given=given)
     return _with_context(dataset, tree, candidate, others)
+
+
+def opened(
+    dataset: Dataset | str | os.PathLike[str],
+    format: str | None = None,
+    *,
+    images: str | os.PathLike[str] | None = None,
+    classes: str | os.PathLike[str] | None = None,
+    progress: Progress = silent,
+) -> Dataset:
+    """Read what is a path; give what is read already.
+
+    Args:
+        dataset: A path, or what `read` gave.
+        format: As for `read`, like `images`, `classes` and `progress`.
+        images: As there.
+        classes: As there.
+        progress: As there.
+
+    Raises:
+        UsageError: a parameter of reading for what is read already; besides what `read` raises.
+    """
+    if not isinstance(dataset, Dataset):
+        return read(dataset, format, images=images, classes=classes, progress=progress)
+    for name, value in (("format", format), ("images", images), ("classes", classes)):
+        if value is not None:
+            raise UsageError(f"`{name}` is for a path, and this dataset was read already.", f"Give `{name}` where it is read.")
+    return dataset
 
 
 def _tree(path: Path, images: str | os.PathLike[str] | None) -> tuple[Tree, str | None]:

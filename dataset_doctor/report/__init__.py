@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from dataset_doctor.errors import OutputRefused, UsageError, did_you_mean
 from dataset_doctor.files.reading import Unreadable, open_regular
 from dataset_doctor.files.staging import new_file
-from dataset_doctor.findings import Report
 from dataset_doctor.report import html
 from dataset_doctor.report.audit import csv, json, markdown, sarif
+from dataset_doctor.report.record import Report
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from dataset_doctor.dataset import TRAINING_SPLITS, Place
-from dataset_doctor.findings import Finding, Recommendation, Report, Severity, plural
+from dataset_doctor.findings import Finding, Recommendation, Severity, plural
 from dataset_doctor.formats import find_format
+from dataset_doctor.report.record import Report
 from dataset_doctor.statistics import Quantiles, Resolution
 
 _SPLITS_NAMED = 8

@@ -28,8 +28,9 @@ import numpy as np
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError, needs
 from dataset_doctor.files.progress import Progress, silent
-from dataset_doctor.findings import Recommendation, Report, listed, plural
+from dataset_doctor.findings import Recommendation, listed, plural
 from dataset_doctor.pixels import Pixels
+from dataset_doctor.report.record import Report
 from dataset_doctor.verdict import Advice, ArmVerdict, Cost, Curve, ModelChoice, Point, Search, Task, Tuning, Verdict
 
 if TYPE_CHECKING:
@@ -223,11 +224,11 @@ def default_arms(task: Task, recommendations: Sequence[Recommendation]) -> list[
 
 def _audited(dataset: Dataset, progress: Progress) -> tuple[Report, Pixels]:
     """Look into the images, and audit."""
-    from dataset_doctor.audit import audit
+    from dataset_doctor.audit import examine
     from dataset_doctor.scan import look
 
     pixels, duplicates = look(dataset, progress=progress)
-    return audit(dataset, pixels=pixels, duplicates=duplicates), pixels
+    return examine(dataset, pixels=pixels, duplicates=duplicates), pixels
 
 
 def _compared(arms: Sequence[Arm], models: Sequence[str]) -> tuple[Arm, ...]:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import ComparisonRefused, UsageError
 from dataset_doctor.files.progress import Progress
-from dataset_doctor.findings import Report, listed, plural
+from dataset_doctor.findings import listed, plural
 from dataset_doctor.pixels import Pixels
+from dataset_doctor.report.record import Report
 from dataset_doctor.scan import scan
 from dataset_doctor.trials import classification, detection, images
 from dataset_doctor.trials.arms import Treatment

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from dataset_doctor.errors import UsageError
 from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.files.staging import new_file
-from dataset_doctor.findings import Report
 from dataset_doctor.pixels import Pixels
+from dataset_doctor.report.record import Report
 from dataset_doctor.scan import cache_folder
 from dataset_doctor.trials.arms import Arm, state_of
 from dataset_doctor.trials.loop import UNREADABLE, Trained, Trial

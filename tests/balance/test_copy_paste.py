@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dataset_doctor.audit import audit
+from dataset_doctor.audit import examine
 from dataset_doctor.balance import rebalance
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
@@ -286,7 +286,7 @@ def test_the_audit_finds_nothing_new(tmp_path: Path) -> None:
 
     def findings(dataset: Dataset) -> set[str]:
         pixels = scan(dataset, cache=None)
-        return {finding.code for finding in audit(dataset, pixels=pixels, duplicates=find_duplicates(dataset, pixels)).findings}
+        return {finding.code for finding in examine(dataset, pixels=pixels, duplicates=find_duplicates(dataset, pixels)).findings}
 
     assert findings(read(tmp_path / "out")) <= findings(source)
 

@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from dataset_doctor.audit import audit
+from dataset_doctor.audit import examine
 from dataset_doctor.checks import CHECKS, find_check, select
 from dataset_doctor.dataset import Dataset, Place, Problem, ProblemKind
 from dataset_doctor.errors import UsageError
@@ -28,7 +28,7 @@ def test_scene_is_flagged_exactly_where_it_says(path: Path) -> None:
     dataset, wanted = draw(text)
     pixels = drawn_pixels(text)
 
-    report = audit(
+    report = examine(
         dataset,
         checks=[find_check(path.stem.partition("-")[0])],
         locations=None,
@@ -59,7 +59,7 @@ def test_every_kind_of_problem_has_a_check_that_reports_it(kind: ProblemKind) ->
     place = Place(file="labels/a.txt", line=3, image="images/a.jpg")
     dataset, _ = draw("classes: cat\na.jpg 9x9", problems=(Problem(kind, place, "what is wrong"),))
 
-    findings = [f for f in audit(dataset).findings if f.name == kind]
+    findings = [f for f in examine(dataset).findings if f.name == kind]
 
     assert [f.count for f in findings] == [1]
     assert findings[0].locations[0].line == 3
@@ -108,7 +108,7 @@ def test_an_unknown_code_suggests_the_nearest() -> None:
 def test_counts_are_exact_when_places_are_cut() -> None:
     """A million findings list the first places and count them all."""
     text = "classes: cat\na.jpg 9x9\n" + "  cat 1 1 1 1\n" * 250
-    report = audit(draw(text)[0], locations=100)
+    report = examine(draw(text)[0], locations=100)
 
     finding = next(f for f in report.findings if f.code == "DD101")
     assert (finding.count, finding.locations_total, len(finding.locations)) == (250, 250, 100)
@@ -117,7 +117,7 @@ def test_counts_are_exact_when_places_are_cut() -> None:
 
 def test_places_of_a_coco_record_are_pointers() -> None:
     """A COCO annotation is found by its pointer, image and id."""
-    report = audit(draw("classes: cat\na.jpg 9x9 train\n  cat 1 1 1 1 id=42")[0])
+    report = examine(draw("classes: cat\na.jpg 9x9 train\n  cat 1 1 1 1 id=42")[0])
 
     place = next(f for f in report.findings if f.code == "DD101").locations[0]
     assert (place.pointer, place.image, place.annotation_id, place.class_name) == ("/annotations/0/bbox", "a.jpg", 42, "cat")
@@ -125,8 +125,8 @@ def test_places_of_a_coco_record_are_pointers() -> None:
 
 def test_a_box_far_outside_is_an_error_and_a_near_one_a_warning() -> None:
     """From 1 % past the edge on Ultralytics ignores the image: that is an error."""
-    near = audit(draw("classes: cat\na.jpg 1000x800\n  cat 0 0 1005 10")[0]).findings
-    far = audit(draw("classes: cat\na.jpg 1000x800\n  cat 0 0 1020 10")[0]).findings
+    near = examine(draw("classes: cat\na.jpg 1000x800\n  cat 0 0 1005 10")[0]).findings
+    far = examine(draw("classes: cat\na.jpg 1000x800\n  cat 0 0 1020 10")[0]).findings
 
     assert [f.severity.value for f in near if f.code == "DD102"] == ["warning"]
     assert [f.severity.value for f in far if f.code == "DD102"] == ["error"]

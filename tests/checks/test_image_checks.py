@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 
-from dataset_doctor.audit import audit
+from dataset_doctor.audit import examine
 from dataset_doctor.checks import select
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.findings import Check, Facts, Finding, Severity
@@ -38,7 +38,7 @@ def findings(root: Path, cache: Path) -> dict[str, Finding]:
     """Audit the pictures of a dataset; give the findings by name."""
     dataset = read(root)
     pixels, duplicates = look(dataset, workers=1, cache=cache)
-    report = audit(dataset, checks=PICTURES, locations=None, pixels=pixels, duplicates=duplicates)
+    report = examine(dataset, checks=PICTURES, locations=None, pixels=pixels, duplicates=duplicates)
     assert report.not_run == ()
     return {finding.name: finding for finding in report.findings}
 
@@ -262,7 +262,7 @@ def test_what_most_pictures_are_like_is_only_said(dark: int, severity: str) -> N
     """Dark pictures are a warning up to a quarter of the dataset; beyond that the dataset is dark."""
     text = f"classes: dog\na.jpg 9x9 x{60 - dark}\nb.jpg 9x9 value_p99=0.1 x{dark}"
 
-    (finding,) = audit(draw(text)[0], checks=select(["image-dark"]), pixels=drawn_pixels(text)).findings
+    (finding,) = examine(draw(text)[0], checks=select(["image-dark"]), pixels=drawn_pixels(text)).findings
 
     assert (finding.count, finding.severity.value) == (dark, severity)
 
@@ -274,7 +274,7 @@ def test_checks_of_pixels_are_left_out_without_a_scan() -> None:
         raise AssertionError("called without pixels")
 
     called = Check("DD999", "never", Severity.ERROR, "none", never, needs_pixels=True)
-    report = audit(draw("classes: dog\na.jpg 9x9 content_hash=a\nb.jpg 9x9 content_hash=a")[0], checks=[*PICTURES, called])
+    report = examine(draw("classes: dog\na.jpg 9x9 content_hash=a\nb.jpg 9x9 content_hash=a")[0], checks=[*PICTURES, called])
 
     assert report.findings == ()
     assert report.not_run == ()
@@ -313,7 +313,7 @@ def test_leakage_is_an_error_only_where_a_pair_leaves_no_doubt() -> None:
     def leakage(certain: NDArray[np.int32]) -> Finding:
         pairs, zero = np.array([[0, 1], [2, 3]], np.int32), np.zeros(2, np.uint8)
         same = Duplicates(none, near, pairs, zero, zero + 1, certain[pairs[:, 0]] >= 0, certain)
-        report = audit(draw(text)[0], checks=select(["split-leakage"]), pixels=drawn_pixels(text), duplicates=same)
+        report = examine(draw(text)[0], checks=select(["split-leakage"]), pixels=drawn_pixels(text), duplicates=same)
         return report.findings[0]
 
     likely, one = leakage(none), leakage(np.array([0, 0, -1, -1], np.int32))

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from dataset_doctor.audit import audit
+from dataset_doctor.audit import examine
 from dataset_doctor.findings import Finding, Severity
 from dataset_doctor.formats import read
 
@@ -32,7 +32,7 @@ def draw_images(folder: Path, sizes: list[tuple[int, int]] = SIZES) -> None:
 
 
 def findings_of(root: Path) -> tuple[Finding, ...]:
-    return audit(read(root), locations=None).findings
+    return examine(read(root), locations=None).findings
 
 
 def serious(findings: tuple[Finding, ...]) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from dataset_doctor import read
-from dataset_doctor.audit import audit
+from dataset_doctor.audit import examine
 from dataset_doctor.checks import select
 from dataset_doctor.findings import Finding
 from tests.drawing import draw
@@ -23,7 +23,7 @@ SPLITS = {"train": 12, "val": 4, "test": 4}
 
 def findings(root: Path, **arguments: Any) -> dict[str, Finding]:
     """Audit classes, splits and safety; findings by name."""
-    report = audit(read(root, **arguments), checks=select(["DD2", "DD3", "DD6"]), locations=None)
+    report = examine(read(root, **arguments), checks=select(["DD2", "DD3", "DD6"]), locations=None)
     return {finding.name: finding for finding in report.findings}
 
 
@@ -313,7 +313,7 @@ def test_a_planted_defect_is_found_at_its_place(case: Case, tmp_path: Path) -> N
     """The defect is found under its name, at its place, with its severity."""
     build, name, severity, place = case
 
-    found = findings(build(tmp_path)) | {f.name: f for f in audit(read(tmp_path), checks=select(["class-names-conflict"])).findings}
+    found = findings(build(tmp_path)) | {f.name: f for f in examine(read(tmp_path), checks=select(["class-names-conflict"])).findings}
 
     assert name in found, list(found)
     assert found[name].severity.value == severity
@@ -361,7 +361,7 @@ SEVERITIES = [
 @pytest.mark.parametrize(("name", "severity", "drawing"), SEVERITIES)
 def test_how_bad_it_is_depends_on_how_much_there_is(name: str, severity: str, drawing: str) -> None:
     """What may be chance or custom is an info; what is a pattern counts."""
-    found = {finding.name: finding.severity.value for finding in audit(draw(drawing)[0], checks=select([name])).findings}
+    found = {finding.name: finding.severity.value for finding in examine(draw(drawing)[0], checks=select([name])).findings}
 
     assert found == {name: severity}
 

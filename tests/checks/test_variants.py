@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset_doctor.audit import audit
+from dataset_doctor.audit import examine
 from dataset_doctor.checks import select
 from dataset_doctor.formats import read
 from dataset_doctor.scan import scan
@@ -79,7 +79,7 @@ def test_flaws_are_found_and_ordinary_kinds_left_alone(tmp_path: Path, variants:
     for name, root in variants.make(files[:N_CHANGED], files[N_CHANGED:], tmp_path / "variants"):
         dataset = read(root)
         pixels = scan(dataset, workers=1, cache=tmp_path / "cache")
-        report = audit(dataset, checks=select(["DD406", "DD407", "DD408", "DD409", "DD412"]), locations=None, pixels=pixels)
+        report = examine(dataset, checks=select(["DD406", "DD407", "DD408", "DD409", "DD412"]), locations=None, pixels=pixels)
         changed = {f"train/photo/changed-{i:02}.jpg" for i in range(N_CHANGED)}
         found = {finding.name: {place.image for place in finding.locations} for finding in report.findings}
         assert found == dict.fromkeys(wanted[name], changed), name

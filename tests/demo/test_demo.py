@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dataset_doctor import demo, read
-from dataset_doctor.audit import audit
+from dataset_doctor.audit import examine
 from dataset_doctor.checks import CHECKS
 from dataset_doctor.errors import OutputRefused, UsageError
 from dataset_doctor.findings import Finding
@@ -48,7 +48,7 @@ def findings(root: Path, *, pixels: bool) -> dict[str, Finding]:
     looked: dict[str, Any] = {}
     if pixels:
         looked["pixels"], looked["duplicates"] = look(dataset, workers=1, cache=None)
-    return {finding.name: finding for finding in audit(dataset, locations=None, **looked).findings}
+    return {finding.name: finding for finding in examine(dataset, locations=None, **looked).findings}
 
 
 def contents(root: Path) -> dict[str, str]:

@@ -18,13 +18,13 @@ from unittest import mock
 from rich.console import Console
 
 from dataset_doctor import report as reports
-from dataset_doctor.audit import audit, label_errors
+from dataset_doctor.audit import examine, label_errors
 from dataset_doctor.balance import rebalance
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import DatasetNotFound, DoctorError, OutputRefused, SeveralDatasets, UsageError
-from dataset_doctor.findings import Report
 from dataset_doctor.formats import disk_bytes, left_out, losses, read, write
 from dataset_doctor.plan import Plan, make_plan
+from dataset_doctor.report.record import Report
 from dataset_doctor.scan import look
 from dataset_doctor.split import split
 from dataset_doctor.weights import weigh
@@ -168,10 +168,10 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def audited(dataset: Dataset, *, with_pixels: bool) -> Report:
     """Audit as the command does."""
     if not with_pixels:
-        return audit(dataset, why_no_pixels="left out")
+        return examine(dataset, why_no_pixels="left out")
     with mock.patch("dataset_doctor.scan.open_engine", return_value=InProcess()):
         pixels, duplicates = look(dataset, cache=None)
-        return audit(dataset, pixels=pixels, duplicates=duplicates)
+        return examine(dataset, pixels=pixels, duplicates=duplicates)
 
 
 def rendered(report: Report, rng: random.Random) -> dict[str, Any]:

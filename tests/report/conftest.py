@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dataset_doctor.findings import Report
+from dataset_doctor.report.record import Report
 from tests.report.reports import REPORTS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

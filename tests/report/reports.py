@@ -12,8 +12,9 @@ from rich.console import Console
 from scipy import sparse
 
 from dataset_doctor.dataset import Place
-from dataset_doctor.findings import Described, Expected, Finding, NotRun, Recommendation, Report, Run, Severity
+from dataset_doctor.findings import Described, Expected, Finding, NotRun, Recommendation, Run, Severity
 from dataset_doctor.report.audit import terminal
+from dataset_doctor.report.record import Report
 from dataset_doctor.statistics import (
     Boxes,
     ClassCount,

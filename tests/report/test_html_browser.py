@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from dataset_doctor.audit import audit
+from dataset_doctor.audit import examine
 from dataset_doctor.dataset import Place
-from dataset_doctor.findings import Report, Severity
+from dataset_doctor.findings import Severity
 from dataset_doctor.formats import read
 from dataset_doctor.report import render
+from dataset_doctor.report.record import Report
 from dataset_doctor.statistics import Pair
 from tests.report.browser import ATTACKS, CONTRAST, DESKTOP, PHONE, Opened, overflow, texts, watched
 from tests.report.reports import REPORTS, make_bccd, make_finding, make_hostile, make_long_tail, make_report
@@ -39,7 +40,7 @@ def rich() -> Report:
     assert boxes is not None
     grid = tuple(tuple(x + y for x in range(10)) for y in range(10))
     together = (Pair(("RBC", "WBC"), 344, 1.03), Pair(("RBC", "Platelets"), 196, 1.02), Pair(("Platelets", "WBC"), 188, 0.95))
-    broken = audit(read("fixtures/voc-broken")).statistics
+    broken = examine(read("fixtures/voc-broken")).statistics
     assert broken.boxes is not None
     tables = dataclasses.replace(
         report.statistics,
@@ -255,7 +256,7 @@ def test_the_keyboard_reaches_everything_in_order(open_report: Open) -> None:
 
 def test_thumbnails_show_their_boxes(open_report: Open) -> None:
     """The broken fixture's box that leaves its picture is drawn over it, and the picture has a text alternative."""
-    page = open_report(audit(read("fixtures/voc-broken"))).page
+    page = open_report(examine(read("fixtures/voc-broken"))).page
     page.locator("#DD102 > summary").click()
     thumbnail = page.locator("#DD102 svg.thumb")
     box, picture = (thumbnail.locator(name).first.bounding_box() for name in ("rect.line", "image"))

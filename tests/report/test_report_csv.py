@@ -3,8 +3,8 @@
 import csv
 import io
 
-from dataset_doctor.findings import Report
 from dataset_doctor.report import render
+from dataset_doctor.report.record import Report
 from tests.report.reports import HOSTILE, make_bccd, make_hostile, make_report
 
 

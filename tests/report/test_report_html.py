@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dataset_doctor.audit import audit
+from dataset_doctor.audit import examine
 from dataset_doctor.dataset import Place
-from dataset_doctor.findings import Report
 from dataset_doctor.formats import read
 from dataset_doctor.report import render
+from dataset_doctor.report.record import Report
 from dataset_doctor.statistics import SizeCount
 from tests.report.reports import make_bccd, make_finding, make_folders, make_hostile, make_report
 
@@ -264,7 +264,7 @@ def test_labels_of_a_pair_are_shown_side_by_side(tmp_path: Path) -> None:
 
 def test_an_audit_gives_the_box_that_is_wrong() -> None:
     """The box that leaves its image in the broken fixture is drawn where the label says, and the JSON has no new key."""
-    report = audit(read("fixtures/voc-broken"))
+    report = examine(read("fixtures/voc-broken"))
 
     finding = next(finding for finding in report.findings if finding.name == "box-outside-image")
     entry = next(finding for finding in shown(report)["findings"] if finding["name"] == "box-outside-image")["strip"][0]
@@ -277,7 +277,7 @@ def test_an_audit_gives_the_box_that_is_wrong() -> None:
 
 def test_sizes_and_shapes_reach_the_page() -> None:
     """The page draws the image sizes and box shapes that the statistics count."""
-    report = audit(read("fixtures/voc"))
+    report = examine(read("fixtures/voc"))
     charts, tables = shown(report)["charts"], report.statistics
 
     assert tables.boxes

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from dataset_doctor.dataset import Place
-from dataset_doctor.findings import Report
 from dataset_doctor.report import render
+from dataset_doctor.report.record import Report
 from tests.report.reports import make_bccd, make_finding, make_report
 
 

@@ -7,8 +7,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from dataset_doctor.dataset import Place
-from dataset_doctor.findings import Report
 from dataset_doctor.report import render
+from dataset_doctor.report.record import Report
 from tests.report.reports import make_bccd, make_finding, make_hostile, make_long_tail, make_report
 
 BCCD = """\

@@ -17,9 +17,10 @@ import pytest
 import dataset_doctor as dd
 from dataset_doctor import gate
 from dataset_doctor.dataset import Place
-from dataset_doctor.findings import NotRun, Report, Severity
+from dataset_doctor.findings import NotRun, Severity
 from dataset_doctor.report import render
 from dataset_doctor.report.audit.sarif import MAX_RESULTS, SCHEMA
+from dataset_doctor.report.record import Report
 from tests.conftest import FIXTURES
 from tests.report.reports import make_bccd, make_finding, make_report
 

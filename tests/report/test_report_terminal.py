@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataset_doctor.dataset import Place
-from dataset_doctor.findings import Expected, NotRun, Recommendation, Report, Severity
+from dataset_doctor.findings import Expected, NotRun, Recommendation, Severity
 from dataset_doctor.report import show
+from dataset_doctor.report.record import Report
 from dataset_doctor.report.text import cells
 from tests.report.reports import HOSTILE, REPORTS, make_bccd, make_finding, make_folders, make_hostile, make_long_tail, make_report, shown
 

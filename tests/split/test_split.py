@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dataset_doctor.audit import audit as run_audit
+from dataset_doctor.audit import examine
 from dataset_doctor.checks.splits import name_in_several_splits, sequence_in_several_splits, source_in_several_splits, split_leakage
 from dataset_doctor.dataset import Dataset, LabelState
 from dataset_doctor.errors import UsageError
@@ -602,7 +602,7 @@ def test_after_a_split_no_check_of_leakage_flags_anything(
 
     result = read(folder / "out")
     pixels, same_pictures = look(result)
-    found = {f.code for f in run_audit(result, pixels=pixels, duplicates=same_pictures).findings}
+    found = {f.code for f in examine(result, pixels=pixels, duplicates=same_pictures).findings}
     was_cut = any("is cut into" in text for text in plan.notes)
     assert found & {"DD301", "DD303", "DD310", "DD311", "DD312"} <= ({"DD310"} if was_cut else set())
 

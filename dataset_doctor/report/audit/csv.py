@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from dataset_doctor.findings import Report
+from dataset_doctor.report.record import Report
 from dataset_doctor.report.text import printable
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from dataset_doctor.findings import Report
+from dataset_doctor.report.record import Report
 from dataset_doctor.report.text import printable
 
 _LINE = 320

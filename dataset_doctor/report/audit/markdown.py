@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 
 from dataset_doctor.dataset import Place
-from dataset_doctor.findings import Finding, Recommendation, Report
+from dataset_doctor.findings import Finding, Recommendation
 from dataset_doctor.report import wording
+from dataset_doctor.report.record import Report
 from dataset_doctor.report.text import printable
 
 _ROWS_SHOWN = 2000

@@ -19,8 +19,9 @@ from urllib.parse import quote
 
 from dataset_doctor.checks import CHECKS
 from dataset_doctor.dataset import Place
-from dataset_doctor.findings import Finding, Report, Severity
+from dataset_doctor.findings import Finding, Severity
 from dataset_doctor.report import wording
+from dataset_doctor.report.record import Report
 from dataset_doctor.report.text import printable
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.text import Text
 
 from dataset_doctor.dataset import Place
-from dataset_doctor.findings import Finding, Recommendation, Report, Severity, plural
+from dataset_doctor.findings import Finding, Recommendation, Severity, plural
 from dataset_doctor.report import wording
 from dataset_doctor.report.page import QUIET, STRONG, Page, column, pad
+from dataset_doctor.report.record import Report
 from dataset_doctor.report.text import cells, printable, shorten, wrap
 from dataset_doctor.statistics import ClassRow, SplitRow
 

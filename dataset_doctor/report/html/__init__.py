@@ -13,9 +13,9 @@ import json
 from html import escape
 from typing import Any
 
-from dataset_doctor.findings import Report
 from dataset_doctor.report.html.content import content
 from dataset_doctor.report.html.document import document
+from dataset_doctor.report.record import Report
 
 _JSON_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 

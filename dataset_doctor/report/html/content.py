@@ -14,12 +14,13 @@ from typing import Any
 
 from dataset_doctor.checks import CHECKS, FAMILIES
 from dataset_doctor.dataset import Place
-from dataset_doctor.findings import POLICIES, Finding, Policy, Recommendation, Report, plural, screening
+from dataset_doctor.findings import POLICIES, Finding, Policy, Recommendation, plural, screening
 from dataset_doctor.report import wording
 from dataset_doctor.report.html.images import A_FINDING, Thumbnail, choose, is_picture, thumbnails
 from dataset_doctor.report.html.markup import NAME
 from dataset_doctor.report.html.markup import name as _name
 from dataset_doctor.report.html.markup import text as _text
+from dataset_doctor.report.record import Report
 from dataset_doctor.report.text import printable
 from dataset_doctor.statistics import Boxes, ClassRow, Resolution, SplitRow
 
