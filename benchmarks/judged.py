@@ -115,12 +115,12 @@ def datasets(data: Path, work: Path) -> Iterator[tuple[str, Callable[[], Dataset
 
 def flagged_pictures(dataset: Dataset, work: Path) -> dict[str, set[tuple[str, ...]]]:
     """Give the images that each check of pictures flags."""
-    import dataset_doctor as dd
+    from dataset_doctor.audit import examine
     from dataset_doctor.checks import select
     from dataset_doctor.scan import scan
 
     pixels = scan(dataset, cache=work / "cache")
-    report = dd.audit(dataset, checks=select(CHECKS), locations=None, pixels=pixels)
+    report = examine(dataset, checks=select(CHECKS), locations=None, pixels=pixels)
     found = {finding.name: {str(place.image) for place in finding.locations} for finding in report.findings}
     return {check: {(image,) for image in images if ORDINARY not in image} for check, images in found.items()}
 

@@ -247,12 +247,13 @@ def plant(kind: Kind, photos: Iterator[bytes], root: Path, clean: int = CLEAN, e
 def ours(root: Path) -> dict[str, list[str]]:
     """Audit the pictures; give the names of the images under each finding."""
     import dataset_doctor as dd
+    from dataset_doctor.audit import examine
     from dataset_doctor.checks import select
     from dataset_doctor.scan import look
 
     dataset = dd.read(root, format="folder")
     pixels, duplicates = look(dataset, cache=None)
-    report = dd.audit(dataset, checks=select(["DD4", "DD5"]), locations=None, pixels=pixels, duplicates=duplicates)
+    report = examine(dataset, checks=select(["DD4", "DD5"]), locations=None, pixels=pixels, duplicates=duplicates)
     return {finding.name: [str(place.image) for place in finding.locations] for finding in report.findings}
 
 

@@ -20,10 +20,8 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
 import dataset_doctor as dd
-from dataset_doctor.formats import read
 from dataset_doctor.report import save
 from dataset_doctor.report.audit.terminal import show
-from dataset_doctor.scan import look
 
 ROOT = Path(__file__).resolve().parent.parent
 DATASET = "fixtures/voc-broken"
@@ -33,9 +31,7 @@ COLOURS = 128
 
 def report() -> dd.Report:
     """Audit what README's first command audits, as the command does."""
-    dataset = read(DATASET)
-    pixels, duplicates = look(dataset)
-    made = dd.audit(dataset, pixels=pixels, duplicates=duplicates)
+    made = dd.audit(DATASET)
     return dataclasses.replace(made, run=dataclasses.replace(made.run, seconds=0.1))
 
 
