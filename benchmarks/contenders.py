@@ -732,7 +732,8 @@ def bare_train(_: str) -> Outcome:
     import torch
     from torch.nn import functional
 
-    from dataset_doctor.trials.augmentation import PRESETS, augment
+    from dataset_doctor.balance.presets import PRESETS
+    from dataset_doctor.trials.augmentation import augment
     from dataset_doctor.trials.models.classifiers import CifarResNet
 
     data, settings = _training()
@@ -743,7 +744,7 @@ def bare_train(_: str) -> Outcome:
     with Timed() as timed:
         for step in range(settings.steps):
             rows = order[(step * settings.batch) % len(label) :][: settings.batch]
-            pictures = augment(data.train.pixels[rows].permute(0, 3, 1, 2).float().div_(255), PRESETS["cifar"])
+            pictures = augment(data.train.pixels[rows].permute(0, 3, 1, 2).float().div_(255), PRESETS["cifar"].training)
             optimizer.zero_grad(set_to_none=True)
             functional.cross_entropy(model((pictures - 0.5) / 0.25), label[rows]).backward()
             optimizer.step()
@@ -798,10 +799,11 @@ def bare_detect(_: str) -> Outcome:
     import torch
     import torchvision
 
-    from dataset_doctor.trials.augmentation import PRESETS, augment_with_boxes
+    from dataset_doctor.balance.presets import PRESETS
+    from dataset_doctor.trials.augmentation import augment_with_boxes
 
     views, settings = _detection()
-    train, how = views.train, PRESETS[settings.augment]
+    train, how = views.train, PRESETS[settings.augment].training
     model = torchvision.models.get_model(settings.model, weights=None, weights_backbone=None, num_classes=11)
     model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.decay)

@@ -51,8 +51,8 @@ class Pixels:
     channel_mean, channel_std  float32 (n, 3): RGB, 0 to 1
     content_hash object (bytes of 16): of the file's bytes; b"" where unreadable
     pixel_hash   object (bytes of 16): of the decoded pixels, for files that may be pixel-identical to another; b"" elsewhere
-    perceptual   uint64: 64-bit DCT hash of the oriented picture; bit 63 − (8 · row + column) is 1 where the frequency with so many half
-                 waves down and across is positive; `is_flat` where the picture has too little to hash
+    perceptual   uint64: 64-bit DCT hash of the oriented image; bit 63 − (8 · row + column) is 1 where the frequency with so many half
+                 waves down and across is positive; `is_flat` where the image has too little to hash
     is_flat      bool: entropy under 3 bits or no contrast, so that its hash says nothing
     sketch       int8 (n, 53): the lowest frequencies of luma and colour, for a first look at which images are alike; 0 where unreadable
     """
@@ -93,13 +93,13 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Duplicates:
-    """Groups of pictures that are the same, or nearly so; rows are those of the dataset's images.
+    """Groups of images that are the same, or nearly so; rows are those of the dataset's images.
 
-    exact_group  int32, one an image: number of its group of byte- or pixel-identical pictures, -1 for none
-    near_group   int32, one an image: number of its cluster of nearly identical pictures (exact ones included), -1 for none
-    near_pairs   int32 (m, 2): pairs of nearly but not exactly identical pictures, lower row first
+    exact_group  int32, one an image: number of its group of byte- or pixel-identical images, -1 for none
+    near_group   int32, one an image: number of its cluster of nearly identical images (exact ones included), -1 for none
+    near_pairs   int32 (m, 2): pairs of nearly but not exactly identical images, lower row first
     near_distance uint8 (m): differing bits of 64
-    near_turn    uint8 (m): the EXIF orientation, 1 to 8, that sets the second picture as the first: 1 where they are alike as they are,
+    near_turn    uint8 (m): the EXIF orientation, 1 to 8, that sets the second image as the first: 1 where they are alike as they are,
                  2 to be mirrored, 6 to be turned by 90° clockwise …
     near_certain bool (m): whether the pair is one shot beyond doubt, and not only in all likelihood
     certain_group int32, one an image: as near_group, of the certain pairs and identical images alone
@@ -116,7 +116,7 @@ class Duplicates:
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """Mean and standard deviation of red, green and blue, 0 to 1, over `n_images` pictures, each weighing as many pixels as it has."""
+    """Mean and standard deviation of red, green and blue, 0 to 1, over `n_images` images, each weighing as many pixels as it has."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]

@@ -35,7 +35,7 @@ class ClassChange:
 
 @dataclass(frozen=True, slots=True)
 class SplitChange:
-    """Images of a split; 0 before where the split is new, 0 after where it is no more."""
+    """Images of a split; 0 before where the split is new, 0 after where it is gone."""
 
     name: str
     images_before: int
@@ -108,13 +108,13 @@ class SplitQuality:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MadePictures:
-    """Images of a plan whose pictures are made anew, and all annotations that these have.
+    """The images that a plan generates, and all annotations that they have.
 
     at        intp (m): their places in the plan's rows, rising
     recipes   how each is made
-    owner     intp (n): for each annotation, which of the m pictures it is in
+    owner     intp (n): for each annotation, which of the m images it is in
     origin    intp (n): the annotation of the source that it comes from, of the same image or of another in the same split
-    boxes     float64 (n, 4): where it is in the picture made, as `Dataset.boxes`; NaN where the source's record has no box
+    boxes     float64 (n, 4): where it is in the generated image, as `Dataset.boxes`; NaN where the source's record has no box
     outlines  its polygons, masks and keypoints there; without any of them where the source's record has none
     """
 
@@ -139,7 +139,7 @@ class Plan:
     loses                   what the target format cannot hold, one sentence each
     quality                 of a `split`: how alike the splits are, and how alike they would be if divided in other ways
     notes                   what a reader should know besides: classes that miss their target and why, one sentence each
-    made                    the images of the result that are no files yet; None where all are
+    made                    the images of the result that are not files yet; None where all are
     """
 
     command: Command
@@ -273,10 +273,10 @@ def make_plan(
             `left_out` are in none of them.
 
     Raises:
-        UsageError: pictures are to be made of a dataset of which some are not made yet.
+        UsageError: images are to be generated from a dataset of which some are not generated yet.
     """
     if made is not None and dataset.made is not None:
-        raise UsageError("some pictures of this dataset are not made yet.", "Write it, and treat what was written.")
+        raise UsageError("some images of this dataset are not generated yet.", "Write it, and treat what was written.")
     rows = np.asarray(rows, np.intp)
     left_out = np.zeros(0, np.intp) if left_out is None else np.unique(left_out).astype(np.intp)
     new_splits = dataset.splits if splits is None else tuple(splits)
@@ -328,7 +328,7 @@ def make_plan(
 
 
 def _with_made(treated: Dataset, dataset: Dataset, made: MadePictures) -> Dataset:
-    """Let images of a result be made anew, with their new sizes and annotations.
+    """Let images of a result be generated, with their new sizes and annotations.
 
     Args:
         treated: The result, with all of these images as copies of the source's.

@@ -1,7 +1,7 @@
-"""Recipes: pictures that are not there yet, told as what they are made from.
+"""Recipes: images that are not there yet, told as what they are made from.
 
-Augmented copies, mixtures and pictures with pasted objects are planned as recipes, so that a plan knows what every label becomes before a
-pixel is touched; `made` makes the picture when the dataset is written. Geometry is one affine map a picture, which boxes, polygons and
+Augmented copies, mixtures and images with pasted objects are planned as recipes, so that a plan knows what every label becomes before a
+pixel is touched; `made` makes the image when the dataset is written. Geometry is one affine map an image, which boxes, polygons and
 keypoints go through as the pixels do; colour is one affine map of red, green and blue.
 """
 
@@ -19,17 +19,17 @@ Picture = NDArray[np.uint8]
 """uint8 (height, width, 3): red, green and blue, upright as its file's header says."""
 
 Matrix = NDArray[np.float64]
-"""float64 (2, 3): from pixels of one picture to those of another, x and y, both 0-based with edges at whole numbers."""
+"""float64 (2, 3): from pixels of one image to those of another, x and y, both 0-based with edges at whole numbers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Paste:
-    """An object that is set into a picture.
+    """An object that is set into an image.
 
-    picture     path of the picture it is cut from, relative to the dataset's root
-    rings       its outline in pixels of that picture, each float64 (points, 2)
-    matrix      from pixels of that picture to those of the picture made
-    feather_px  width of the edge, in pixels of the picture made, over which it fades into what was there
+    picture     path of the image it is cut from, relative to the dataset's root
+    rings       its outline in pixels of that image, each float64 (points, 2)
+    matrix      from pixels of that image to those of the generated image
+    feather_px  width of the edge, in pixels of the generated image, over which it fades into what was there
     """
 
     picture: str
@@ -40,15 +40,15 @@ class Paste:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recipe:
-    """How a picture is made from pictures of the source, in this order: geometry, mixture, pastes, colour, noise.
+    """How an image is made from images of the source, in this order: geometry, mixture, pastes, colour, noise.
 
-    picture     path of the picture it is made from, relative to the dataset's root
+    picture     path of the image it is made from, relative to the dataset's root
     transform   what is done, for the manifest and for a person: "flip, rotate 7°"
-    width, height  of the picture made
-    matrix      from pixels of the source's picture to those of the picture made; what lies outside is filled with its mean colour
+    width, height  of the generated image
+    matrix      from pixels of the source's image to those of the generated image; what lies outside is filled with its mean colour
     colour      float64 (3, 4): red, green, blue and 1, each 0 to 1, to red, green and blue; None leaves colours
     noise       standard deviation of what is added to each channel, 0 to 1; drawn from `seed`
-    mixed       path of a second picture, brought to the same size, and its share; None for none
+    mixed       path of a second image, brought to the same size, and its share; None for none
     pastes      objects set into it, later ones over earlier ones
     """
 
@@ -79,14 +79,14 @@ def moved(points: NDArray[np.float64], matrix: Matrix) -> NDArray[np.float64]:
 
 
 def made(recipe: Recipe, read: Callable[[str], Picture]) -> Picture:
-    """Make the picture that a recipe tells of; the same bytes whenever the same pictures are read.
+    """Make the image that a recipe tells of; the same bytes whenever the same images are read.
 
     Args:
         recipe: How.
-        read: Gives the picture at a path of a recipe.
+        read: Gives the image at a path of a recipe.
 
     Returns:
-        The picture, `recipe.height` × `recipe.width`.
+        The image, `recipe.height` × `recipe.width`.
     """
     import cv2
 
@@ -115,13 +115,13 @@ _SMALLEST_STEP = 0.6
 
 
 def laid(picture: Picture, matrix: Matrix, size: tuple[int, int], fill: tuple[float, ...]) -> Picture:
-    """Lay a picture on a canvas through an affine map; flips and quarter turns are exact.
+    """Lay an image on a canvas through an affine map; flips and quarter turns are exact.
 
     Args:
         picture: uint8 (height, width), with or without channels.
         matrix: From its pixels to those of the canvas.
         size: Width and height of the canvas.
-        fill: What is where the picture is not, a number a channel.
+        fill: What is where the image is not, a number a channel.
     """
     import cv2
 
@@ -150,7 +150,7 @@ _memory = threading.local()
 
 
 def _kept(name: str, size: tuple[int, ...]) -> Picture:
-    """Give this thread's memory for a picture of four channels, whatever is in it."""
+    """Give this thread's memory for an image of four channels, whatever is in it."""
     kept: Picture | None = getattr(_memory, name, None)
     if kept is None or kept.shape[:2] != size:
         kept = np.empty((*size, 4), np.uint8)
@@ -173,7 +173,7 @@ def _quarter_turned(picture: Picture, matrix: Matrix, size: tuple[int, int]) -> 
 
 
 def _pasted(picture: Picture, paste: Paste, source: Picture) -> Picture:
-    """Set a cut-out object into a picture; its edge fades over `feather_px`."""
+    """Set a cut-out object into an image; its edge fades over `feather_px`."""
     import cv2
 
     rings = [moved(ring, paste.matrix) for ring in paste.rings]

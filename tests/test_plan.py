@@ -63,7 +63,7 @@ def test_repeats_share_their_picture() -> None:
     applied = make_plan(dataset, np.array([0, 1, 1, 2]), command="rebalance", split="train").apply(dataset)
 
     assert applied.images.is_repeat.tolist() == [False, False, True, False]
-    assert not concat([applied, applied]).images.is_repeat[4:6].any(), "another dataset's pictures are others"
+    assert not concat([applied, applied]).images.is_repeat[4:6].any(), "another dataset's images are others"
 
 
 def test_the_document_is_plain_data_with_the_promised_keys() -> None:
@@ -81,7 +81,7 @@ def test_the_document_is_plain_data_with_the_promised_keys() -> None:
 
 @given(datasets(), st.data())
 def test_what_is_planned_is_what_applying_gives(dataset: Dataset, data: st.DataObject) -> None:
-    """Class counts, images of the split, and the pictures that differ, for any rows and records left out."""
+    """Class counts, images of the split, and the images that differ, for any rows and records left out."""
     n = dataset.n_images
     repeats = np.array(data.draw(st.lists(st.integers(0, 3), min_size=n, max_size=n)), int)
     left_out = np.array([row for row in range(dataset.n_annotations) if data.draw(st.booleans())], int)

@@ -23,11 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataset_doctor.balance import copy_paste
-from dataset_doctor.balance.augmenting import OPERATIONS, PRESETS, augmented, parse_augment
+from dataset_doctor.balance.augmenting import OPERATIONS, augmented, parse_augment
 from dataset_doctor.balance.backgrounds import Background, Pool, parse_background, room_for_sampler, settle
 from dataset_doctor.balance.certificate import Objective, certified, labels_to_collect
 from dataset_doctor.balance.copy_paste.collages import made_pictures
 from dataset_doctor.balance.demand import ROUNDING_EPSILON, Demand, Repeats, instances_of
+from dataset_doctor.balance.presets import PRESETS
 from dataset_doctor.balance.samplers import SAMPLERS, Sampler, find_sampler
 from dataset_doctor.balance.samplers.by_frequency import Threshold, choose_threshold, image_frequency, repeat_factors, repeats_help
 from dataset_doctor.balance.targets import Direction, is_doubt, parse_target
@@ -107,7 +108,7 @@ def rebalance(
             classes' frequencies, the one that balances most within the budget.
         augment: Operations (`OPERATIONS`) or a preset (`PRESETS`) that alter each repeat of an image, so that it is no mere copy; names in
             a sequence or parted by commas. The first showing of an image stays as it is.
-        progress: Called with what is done, how much and how much in all, where pictures have to be looked at.
+        progress: Called with what is done, how much and how much in all, where images have to be looked at.
 
     Raises:
         UsageError: an argument that cannot be used, nothing in the split to balance, or augmentation that cuts too many objects away.
@@ -222,7 +223,7 @@ def _check_together(asked: _Request) -> None:
     elif method != "none" and not asked.scene.instances.any():
         raise UsageError(f"no class has an instance in split {asked.split}: there is nothing to balance.")
     if asked.min_repeat == 0 and not sampler.certifies:
-        raise UsageError("`min_repeat=0` is for optimal.", f"{method} decides itself what it drops.")
+        raise UsageError("`min_repeat=0` is for optimal.", f"{method} has a rule of its own for what it drops.")
     if asked.times < 1 and asked.direction == "up":
         hint = "undersample, ml_rus, hybrid and class_aware do, and optimal with `min_repeat=0`."
         raise UsageError(f"`budget={asked.times:g}` is below 1, and {method} drops no image.", hint if sampler.run else "Give 1 or more.")
@@ -465,7 +466,7 @@ def _target_notes(asked: _Request, demand: Demand, repeats: Repeats, after: NDAr
 def _threshold_notes(threshold: Threshold, budget: float) -> list[str]:
     quantile = f", the {threshold.quantile:.0%} quantile of the classes" if threshold.quantile is not None else ""
     asked = f" The threshold asked for, {threshold.asked:g}, goes beyond the budget of {budget:g} ×." if threshold.asked is not None else ""
-    return [f"Images are repeated for classes of a frequency below {percent(threshold.value)}{quantile}.{asked}"]
+    return [f"Images are repeated for classes with a frequency below {percent(threshold.value)}{quantile}.{asked}"]
 
 
 def _dropped_notes(scene: _Scene, repeats: Repeats) -> list[str]:

@@ -24,7 +24,7 @@ class Demand:
     """What a sampler is asked for, about the images of one split.
 
     counts      instances, images × classes, whole numbers
-    target      float64, one a class: wanted instances in the result; NaN where the class is no reason to repeat or to drop an image
+    target      float64, one a class: wanted instances in the result; NaN where the class is ignored when balancing
     budget      images in the result at most, those without instances included
     max_repeat  how often an image is shown at most
     rng         where chance is used

@@ -1,4 +1,4 @@
-"""What the names of classes say about pictures: which must not be mirrored or recoloured, and which have no upright."""
+"""What the names of classes say about images: which must not be mirrored or recoloured, and which have no upright."""
 
 from __future__ import annotations
 

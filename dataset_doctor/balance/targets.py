@@ -23,7 +23,7 @@ _NOTHING = {"not sure", "notsure", "unsure", "unknown", "undefined", "skip", "to
 
 
 def is_doubt(name: str) -> bool:
-    """Tell whether a class name is a state of the labelling and not a thing that a picture shows.
+    """Tell whether a class name is a state of the labelling and not a thing that an image shows.
 
     >>> is_doubt("Not_sure"), is_doubt("cat")
     (True, False)

@@ -99,7 +99,7 @@ def demo(
 
 
 app.command(short_help="Write a copy in which rare classes are shown more often.")(rebalance)
-app.command(short_help="Write a copy that is divided anew into train, val and test.")(split)
+app.command(short_help="Write a copy that is re-split into train, val and test.")(split)
 app.command(short_help="Write a copy in another format.")(convert)
 app.command(short_help="Weigh the classes by how many labels each has.")(weights)
 app.command(short_help="Train with and without a treatment: did it help?")(verify)

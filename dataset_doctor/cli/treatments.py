@@ -180,7 +180,7 @@ def split(
     config: ConfigOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Write a copy of a dataset divided anew into train, val and test, with the classes alike in each.
+    """Write a copy of a dataset, re-split into train, val and test, with the classes alike in each.
 
     What a check for leakage can see stays in one split: near-duplicates, copies of one source, frames of one video.
 

@@ -70,10 +70,8 @@ class Options:
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Trainings of each arm.")] = 3
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The first seed.")] = 0
     device: Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
-    size: Annotated[int | None, typer.Option("--size", metavar="N", min=8, help="Side of the pictures in pixels.", show_default=False)] = (
-        None
-    )
-    batch: Annotated[int | None, typer.Option("--batch", metavar="N", min=2, help="Pictures a step.", show_default=False)] = None
+    size: Annotated[int | None, typer.Option("--size", metavar="N", min=8, help="Side of the images in pixels.", show_default=False)] = None
+    batch: Annotated[int | None, typer.Option("--batch", metavar="N", min=2, help="Images a step.", show_default=False)] = None
     augment: Annotated[
         str | None, typer.Option("--augment", metavar="PRESET", help="Augmentation of all arms; by default light.", show_default=False)
     ] = None

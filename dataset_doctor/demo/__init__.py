@@ -26,7 +26,7 @@ __all__ = ["FORMATS", "UNPLANTED", "Demo", "Plant", "check_place", "make", "writ
 
 
 class _Form(NamedTuple):
-    """A format: its name for people, how pictures are described in it, which, and what is planted."""
+    """A format: its name for people, how images are described in it, which, and what is planted."""
 
     title: str
     write: Callable[[Sequence[Scene]], Files]
@@ -94,7 +94,7 @@ class Demo:
         lines = [
             MARKER,
             "",
-            f"Pictures of a park, drawn by a program, labelled as {FORMATS[self.format].title}. Do what you like with them.",
+            f"Images of a park, drawn by a program, labelled as {FORMATS[self.format].title}. Do what you like with them.",
             "",
         ]
         for name, plants in self.plants.items():
@@ -219,19 +219,17 @@ def check_place(out: Path, *, force: bool = False) -> None:
         if not os.path.lexists(target):
             return
         if target.is_symlink() or not target.is_dir():
-            raise OutputRefused(f"{out} is there and is no folder.", "Name another.")
+            raise OutputRefused(f"{out} exists and is not a folder.", "Name another.")
         held = sorted(path.name for path in target.iterdir())
         if held and not force:
-            raise OutputRefused(f"{out} is there and is not empty.", "Name a new folder. `force=True` replaces an earlier demonstration.")
+            raise OutputRefused(f"{out} exists and is not empty.", "Name a new folder. `force=True` replaces an earlier demonstration.")
         if held and not _is_ours(target):
             raise OutputRefused(
                 f"{out} was not written by `dataset-doctor demo`.", "Name a new folder: `force=True` replaces nothing else."
             )
         known = {README, *_STANDING, *(check.name for check in CHECKS)}
         if strange := [name for name in held if name not in known]:
-            raise OutputRefused(
-                f"{out} holds {strange[0]}, which is no part of a demonstration.", "Move it elsewhere, or name a new folder."
-            )
+            raise OutputRefused(f"{out} holds {strange[0]}, which does not belong to a demo.", "Move it elsewhere, or name a new folder.")
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
         raise _refused(out, error) from error
 

@@ -69,7 +69,7 @@ def add(files: Files, name: str, more: str) -> None:
 
 
 def recode(files: Files, name: str, old: str, new: bytes) -> None:
-    """Replace a text by bytes that are no UTF-8."""
+    """Replace a text by bytes that are not UTF-8."""
     content = files[name]
     assert isinstance(content, bytes) and old.encode() in content
     files[name] = content.replace(old.encode(), new, 1)
@@ -92,7 +92,7 @@ def drop(files: Files, *beginnings: str) -> None:
 
 
 def rename(files: Files, renamed: dict[str, str]) -> None:
-    """Rename pictures: their stems, in file names and in what labels and lists say."""
+    """Rename images: their stems, in file names and in what labels and lists say."""
     for name in list(files):
         content, new = files.pop(name), name
         for old, stem in renamed.items():

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 (one planted defect a line)
-"""Pictures with something wrong in the file itself, the same for all formats."""
+"""Images with something wrong in the file itself, the same for all formats."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class Add(Protocol):
-    """Adds a picture to a dataset: its file under a name, and a label that says what is in it."""
+    """Adds an image to a dataset: its file under a name, and a label that says what is in it."""
 
     def __call__(self, files: Files, name: str, shot: Scene) -> object:
-        """Add the picture to the split that the scene names."""
+        """Add the image to the split that the scene names."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Flaw:
-    """What is wrong with a picture, for which check, and how it is made out of a sound one."""
+    """What is wrong with an image, for which check, and how it is made out of a sound one."""
 
     check: str
     what: str
@@ -118,7 +118,7 @@ FLAWS: tuple[_Flaw, ...] = (
     _Flaw("image-cmyk", "colours of print", "jpg", lambda image: _saved(image.convert("CMYK"), "JPEG", quality=88)),
     _Flaw("image-palette", "colours of a palette", "png", lambda image: _saved(image.convert("P"), "PNG")),
     _Flaw("image-deep", "16 bits a channel", "png", _deep),
-    _Flaw("image-animated", "two pictures in one file", "gif", _moving),
+    _Flaw("image-animated", "two images in one file", "gif", _moving),
     _Flaw("image-metadata-private", "where it was taken", "jpg", _located),
 )  # fmt: skip
 
@@ -126,14 +126,14 @@ FLAWS: tuple[_Flaw, ...] = (
 def picture_plants(
     add: Add, path: Callable[[str], str], *, size: tuple[int, int] = SIZE, cast: Sequence[str] = (), mistaken: str = CLASSES[2]
 ) -> tuple[Plant, ...]:
-    """List the defects of picture files, and of pictures that are there twice, for one format.
+    """List the defects of image files, and of images that are there twice, for one format.
 
     Args:
-        add: Adds a picture to a dataset of the format.
-        path: Gives the path of a picture of train from its file name.
-        size: Of the pictures.
-        cast: What the pictures show.
-        mistaken: The class that one of two equal pictures is labelled as.
+        add: Adds an image to a dataset of the format.
+        path: Gives the path of an image of train from its file name.
+        size: Of the images.
+        cast: What the images show.
+        mistaken: The class that one of two equal images is labelled as.
     """
 
     def single(flaw: _Flaw) -> Plant:
@@ -162,7 +162,7 @@ def picture_plants(
         pair("image-duplicate", "the same file twice", lambda shot: shot),
         pair(
             "image-near-duplicate",
-            "the same picture, a little brighter",
+            "the same image, a little brighter",
             lambda shot: dataclasses.replace(shot, jpeg=_toned(_opened(shot), 1.06, 0)),
         ),
         pair("duplicate-label-conflict", "the same file, labelled otherwise", lambda shot: dataclasses.replace(shot, things=other)),

@@ -1,4 +1,4 @@
-"""Pictures and names for the defects that concern a dataset as a whole."""
+"""Images and names for the defects that concern a dataset as a whole."""
 
 from dataset_doctor.demo._scenes import CLASSES, Plan
 

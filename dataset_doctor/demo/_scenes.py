@@ -1,4 +1,4 @@
-"""Draw a park: small pictures with balloons, tents and crates, whose boxes are known to the pixel."""
+"""Draw a park: small images with balloons, tents and crates, whose boxes are known to the pixel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLASSES = ("balloon", "tent", "crate")
 SIZE = (192, 128)
 Colour = tuple[int, int, int]
 Plan = Mapping[str, Sequence[Sequence[str]]]
-"""What each picture of each split shows."""
+"""What each image of each split shows."""
 
 SKIES: tuple[tuple[Colour, Colour], ...] = (
     ((84, 150, 220), (206, 230, 246)),
@@ -29,7 +29,7 @@ PAINTS: tuple[Colour, ...] = ((206, 46, 42), (32, 84, 176), (238, 176, 36), (126
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """Something in a picture: its class and its box (xyxy, whole pixels, half-open)."""
+    """Something in an image: its class and its box (xyxy, whole pixels, half-open)."""
 
     name: str
     box: tuple[int, int, int, int]
@@ -37,7 +37,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A picture as JPEG, and what stands in it from left to right."""
+    """An image as JPEG, and what stands in it from left to right."""
 
     stem: str
     split: str
@@ -47,11 +47,11 @@ class Scene:
 
 
 STANDARD: Plan = {"train": [CLASSES] * 11 + [()], "val": [CLASSES] * 4}
-"""Twelve pictures to train on, one of them of an empty meadow, and four to measure on."""
+"""Twelve images to train on, one of them of an empty meadow, and four to measure on."""
 
 
 def scenes(plan: Plan = STANDARD, size: tuple[int, int] = SIZE) -> list[Scene]:
-    """Draw the pictures of a plan, called `park_001` and so on; the same plan always gives the same bytes."""
+    """Draw the images of a plan, called `park_001` and so on; the same plan always gives the same bytes."""
     drawn: list[Scene] = []
     for split, casts in plan.items():
         for cast in casts:
@@ -60,7 +60,7 @@ def scenes(plan: Plan = STANDARD, size: tuple[int, int] = SIZE) -> list[Scene]:
 
 
 def draw(stem: str, split: str, cast: Sequence[str], size: tuple[int, int]) -> Scene:
-    """Draw one picture; its name decides about everything that is left to chance."""
+    """Draw one image; its name decides about everything that is left to chance."""
     from PIL import Image, ImageDraw
 
     chance = random.Random(f"{stem} {size}")
@@ -76,7 +76,7 @@ def draw(stem: str, split: str, cast: Sequence[str], size: tuple[int, int]) -> S
 
 
 def encode(image: Image.Image) -> bytes:
-    """Give a picture as JPEG."""
+    """Give an image as JPEG."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=88)
     return buffer.getvalue()
@@ -108,7 +108,7 @@ def _landscape(canvas: ImageDraw.ImageDraw, size: tuple[int, int], chance: rando
 
 
 def _thing(canvas: ImageDraw.ImageDraw, name: str, left: int, right: int, height: int, chance: random.Random) -> tuple[int, int, int, int]:
-    """Draw one thing into a column of the picture and give its box."""
+    """Draw one thing into a column of the image and give its box."""
     across = round(min((right - left) * chance.uniform(0.62, 0.88), height * 0.42))
     up = round(across * {"balloon": 1.15, "tent": 0.8, "crate": 0.9}[name])
     x = round(chance.uniform(left + 2, right - across - 2))

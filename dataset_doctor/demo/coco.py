@@ -21,7 +21,7 @@ Document = dict[str, Any]
 
 
 def write(shots: Sequence[Scene]) -> Files:
-    """Describe pictures as COCO does, one record a line."""
+    """Describe images as COCO does, one record a line."""
     files: Files = {f"images/{shot.stem}.jpg": shot.jpeg for shot in shots}
     next_id = 1
     for split in dict.fromkeys(shot.split for shot in shots):
@@ -118,7 +118,7 @@ def every(files: Files, change: Callable[[Document], object]) -> None:
 
 
 def picture(files: Files, number: int, file_name: str, stem: str = "", size: tuple[int, int] = SIZE) -> None:
-    """Add a picture of an empty meadow to train."""
+    """Add an image of an empty meadow to train."""
     if stem:
         files[f"images/{file_name}"] = draw(stem, "train", (), size).jpeg
     added = {"id": number, "file_name": file_name, "width": size[0], "height": size[1], "license": 1}
@@ -126,7 +126,7 @@ def picture(files: Files, number: int, file_name: str, stem: str = "", size: tup
 
 
 def add_picture(files: Files, name: str, shot: Scene) -> None:
-    """Add a picture and what is in it."""
+    """Add an image and what is in it."""
     files[f"images/{name}"] = shot.jpeg
 
     def change(document: Document) -> None:
@@ -155,7 +155,7 @@ def skeleton(files: Files, index: int, keypoints: Sequence[int], count: int) -> 
 
 
 def mask(files: Files, name: str, index: int, size: Sequence[int], *runs: int) -> None:
-    """Give an annotation a mask of run lengths, and the whole picture as box."""
+    """Give an annotation a mask of run lengths, and the whole image as box."""
     box(files, name, index, 0, 0, 180, 120)
     record(files, name, "annotations", index, segmentation={"size": list(size), "counts": list(runs)})
 
@@ -181,7 +181,7 @@ def as_corners(annotation: Document) -> None:
 
 
 def as_shares(annotation: Document) -> None:
-    """Write a box, and all that goes with it, as shares of the picture."""
+    """Write a box, and all that goes with it, as shares of the image."""
     x, y, w, h = annotation["bbox"]
     annotation["bbox"] = [round(x / SIZE[0], 4), round(y / SIZE[1], 4), round(w / SIZE[0], 4), round(h / SIZE[1], 4)]
     del annotation["segmentation"]
@@ -209,12 +209,12 @@ def as_lvis(files: Files) -> None:
 
 
 def xml_too(files: Files) -> None:
-    """Add labels of the same pictures as Pascal VOC."""
+    """Add labels of the same images as Pascal VOC."""
     files |= {name: content for name, content in voc.write(scenes()).items() if name.endswith(".xml")}
 
 
 def several_splits(files: Files) -> None:
-    """List a picture of train in val too, with its objects."""
+    """List an image of train in val too, with its objects."""
     train = json.loads(text(files, TRAIN))
     edit(files, VAL, lambda d: d["images"].append(train["images"][9]))
     edit(files, VAL, lambda d: d["annotations"].extend(a | {"id": a["id"] + 900} for a in train["annotations"][27:30]))
@@ -270,11 +270,11 @@ PLANTS: tuple[Plant, ...] = (
     Plant("link-outside-dataset", "a link out of the dataset", lambda f: f.update({"images/more": Link("../../clean/images")}), Place(file="images/more")),
     Plant("junk-files", "left by a Mac", lambda f: f.update({"images/._park_001.jpg": b"\0\5\x16\7"}), Place(file="images/._park_001.jpg")),
     Plant("box-degenerate", "the width is 0", lambda f: record(f, TRAIN, "annotations", 0, bbox=[20, 20, 0, 30]), annotation(0, "bbox")),
-    Plant("box-outside-image", "reaches x = 230 in a picture 192 wide", lambda f: box(f, TRAIN, 1, 170, 20, 60, 30), annotation(1, "bbox")),
-    Plant("box-edge-excess", "reaches x = 192.5 in a picture 192 wide", lambda f: box(f, TRAIN, 2, 160, 60, 32.5, 40), annotation(2, "bbox")),
+    Plant("box-outside-image", "reaches x = 230 in an image 192 wide", lambda f: box(f, TRAIN, 1, 170, 20, 60, 30), annotation(1, "bbox")),
+    Plant("box-edge-excess", "reaches x = 192.5 in an image 192 wide", lambda f: box(f, TRAIN, 2, 160, 60, 32.5, 40), annotation(2, "bbox")),
     Plant("box-missing", "no bbox", lambda f: unset(f, TRAIN, "annotations", 9, "bbox"), annotation(9)),
     Plant("box-tiny", "1 pixel wide", lambda f: box(f, TRAIN, 12, 20, 20, 1, 20), annotation(12, "bbox")),
-    Plant("box-full-image", "covers the whole picture", lambda f: box(f, TRAIN, 13, 0, 0, *SIZE), annotation(13, "bbox")),
+    Plant("box-full-image", "covers the whole image", lambda f: box(f, TRAIN, 13, 0, 0, *SIZE), annotation(13, "bbox")),
     Plant("box-aspect-extreme", "45 times as wide as high", lambda f: box(f, TRAIN, 14, 4, 60, 180, 4), annotation(14, "bbox")),
     Plant("box-rotated", "centre, size and an angle", lambda f: record(f, TRAIN, "annotations", 16, bbox=[60, 60, 40, 20, 30]), annotation(16, "bbox")),
     Plant("class-undeclared", "there is no category 99", lambda f: record(f, TRAIN, "annotations", 4, category_id=99), annotation(4, "category_id")),
@@ -298,7 +298,7 @@ PLANTS: tuple[Plant, ...] = (
     Plant("polygon-not-nested", "one list of numbers", lambda f: record(f, VAL, "annotations", 5, segmentation=[10, 10, 40, 10, 40, 40]), annotation(5, "segmentation", VAL)),
     Plant("polygon-malformed", "text among the numbers", lambda f: record(f, VAL, "annotations", 6, segmentation=[[10, 10, 40, "x", 40, 40]]), annotation(6, "segmentation", VAL)),
     Plant("segmentation-empty", "an empty list", lambda f: record(f, VAL, "annotations", 7, segmentation=[]), annotation(7, "segmentation", VAL)),
-    Plant("polygon-outside", "reaches x = 230 in a picture 192 wide", lambda f: record(f, VAL, "annotations", 8, segmentation=[[170, 20, 230, 20, 230, 50]]), annotation(8, "segmentation", VAL)),
+    Plant("polygon-outside", "reaches x = 230 in an image 192 wide", lambda f: record(f, VAL, "annotations", 8, segmentation=[[170, 20, 230, 20, 230, 50]]), annotation(8, "segmentation", VAL)),
     Plant("polygon-crossing", "a bow-tie", lambda f: record(f, VAL, "annotations", 9, segmentation=[[10, 10, 60, 60, 60, 10, 10, 60]]), annotation(9, "segmentation", VAL)),
     Plant("box-differs-from-shape", "the box of something else", lambda f: record(f, VAL, "annotations", 10, bbox=[2, 2, 20, 20]), annotation(10, "bbox", VAL)),
     Plant("mask-size-differs", "width and height exchanged", lambda f: mask(f, VAL, 11, SIZE, 100, 24_000, 476), annotation(11, "segmentation/size", VAL)),
@@ -335,14 +335,14 @@ PLANTS: tuple[Plant, ...] = (
     Plant("lvis-fields-missing", "does not say which classes were looked for", as_lvis, Place(pointer="/images/2"), alone=True),
     Plant("id-is-text", "ids of images are text", lambda f: both(f, text_ids), image(0, "id"), alone=True),
     Plant("boxes-look-xyxy", "two corners, not corner and size", lambda f: every(f, as_corners), annotation(0, "bbox"), alone=True, also=("box-outside-image", "box-differs-from-shape")),
-    Plant("boxes-look-normalized", "shares of the picture, not pixels", lambda f: every(f, as_shares), annotation(0, "bbox"), alone=True, also=("box-tiny",)),
+    Plant("boxes-look-normalized", "shares of the image, not pixels", lambda f: every(f, as_shares), annotation(0, "bbox"), alone=True, also=("box-tiny",)),
     Plant("boxes-all-alike", "all balloons at one place", lambda f: every(f, as_placeholder), Place(file=TRAIN, class_name="balloon"), alone=True),
     Plant("all-crowd", "everything is a crowd", lambda f: every(f, as_crowd), annotation(0, "iscrowd"), alone=True),
     Plant("no-annotations", "val holds no annotation", lambda f: edit(f, VAL, lambda d: d.update(annotations=[])), Place(file=VAL, split="val"), alone=True),
     Plant("class-missing-in-split", "val holds no crate", lacking, Place(class_name="crate", split="val"), alone=True),
     Plant("class-imbalance", "60 crates, 5 tents", _rebuilt(plans.IMBALANCED), Place(class_name="tent", split="train"), alone=True),
-    Plant("background-share", "half of the pictures show nothing", _rebuilt(plans.EMPTY), Place(image="images/park_007.jpg", split="train"), alone=True),
-    Plant("split-tiny", "8 pictures in val, 3 in train", _rebuilt(plans.SWAPPED), Place(split="val"), alone=True),
+    Plant("background-share", "half of the images show nothing", _rebuilt(plans.EMPTY), Place(image="images/park_007.jpg", split="train"), alone=True),
+    Plant("split-tiny", "8 images in val, 3 in train", _rebuilt(plans.SWAPPED), Place(split="val"), alone=True),
     Plant("split-drift", "tents in all of train and in two of val", _rebuilt(plans.DRIFTED), Place(class_name="tent", split="val"), alone=True),
     Plant("no-validation-split", "only train", lambda f: drop(f, VAL, *(f"images/park_0{n}" for n in range(13, 17))), Place(split="val"), alone=True),
     Plant("source-in-several-splits", "two versions of one source", partial(rename, renamed=plans.VERSIONS), Place(image=f"images/{plans.VERSIONS['park_009']}.jpg"), alone=True),

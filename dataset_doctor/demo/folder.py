@@ -17,7 +17,7 @@ SIDE = 64
 
 
 def plan(train: dict[str, int], val: dict[str, int]) -> plans.Plan:
-    """Plan pictures of one thing each."""
+    """Plan images of one thing each."""
     return {split: [(name,) for name in counts for _ in range(counts[name])] for split, counts in (("train", train), ("val", val))}
 
 
@@ -25,7 +25,7 @@ STANDARD = plan(dict.fromkeys(CLASSES, 4), dict.fromkeys(CLASSES, 2))
 
 
 def write(shots: Sequence[Scene]) -> Files:
-    """Put each picture into the folder of what it shows."""
+    """Put each image into the folder of what it shows."""
     files: Files = {}
     seen: Counter[str] = Counter()
     for shot in shots:
@@ -36,12 +36,12 @@ def write(shots: Sequence[Scene]) -> Files:
 
 
 def picture(name: str, shown: str = "tent") -> Files:
-    """Draw a picture of one thing under a file name."""
+    """Draw an image of one thing under a file name."""
     return {name: draw(name, "", (shown,), (SIDE, SIDE)).jpeg}
 
 
 def add_picture(files: Files, name: str, shot: Scene) -> None:
-    """Put a picture into the folder of its class."""
+    """Put an image into the folder of its class."""
     files[f"{shot.split}/{shot.things[0].name}/{name}"] = shot.jpeg
 
 
@@ -63,8 +63,8 @@ PLANTS: tuple[Plant, ...] = (
     Plant("image-unreadable", "an empty file", lambda f: f.update({"train/balloon/balloon_001.jpg": b""}), Place(image="train/balloon/balloon_001.jpg")),
     Plant("image-orphan", "in no class folder", lambda f: f.update(picture("train/loose.jpg")), Place(file="train/loose.jpg")),
     Plant("class-folder-hidden", "left by a notebook", lambda f: f.update(picture("train/.ipynb_checkpoints/tent_001-checkpoint.jpg")), Place(file="train/.ipynb_checkpoints")),
-    Plant("class-folder-empty", "no picture in it", lambda f: f.update({f"{split}/kite/.gitkeep": b"" for split in ("train", "val")}), Place(file="val/kite", class_name="kite", split="val")),
-    Plant("class-unused", "a class without pictures", lambda f: None, Place(class_name="kite")),
+    Plant("class-folder-empty", "no image in it", lambda f: f.update({f"{split}/kite/.gitkeep": b"" for split in ("train", "val")}), Place(file="val/kite", class_name="kite", split="val")),
+    Plant("class-unused", "a class without images", lambda f: None, Place(class_name="kite")),
     Plant("class-names-alike", "Balloons and balloon", lambda f: twice(f, "Bal_loon"), Place(file="train/Bal_loon", class_name="Bal_loon")),
     Plant("class-name-untidy", "two spaces in a row", lambda f: twice(f, "tall  lantern"), Place(file="train/tall  lantern")),
     Plant("class-name-placeholder", "a class without a name", lambda f: twice(f, "class_3"), Place(file="train/class_3")),
@@ -75,7 +75,7 @@ PLANTS: tuple[Plant, ...] = (
     *picture_plants(add_picture, "train/tent/{}".format, size=(SIDE, SIDE), cast=("tent",)),
     Plant("class-folders-differ", "val has no folder crate", lambda f: drop(f, "val/crate/"), Place(file="val", class_name="crate", split="val"), alone=True),
     Plant("class-imbalance", "50 crates, 5 tents", _rebuilt({"balloon": 5, "tent": 5, "crate": 50}, dict.fromkeys(CLASSES, 2)), Place(class_name="tent", split="train"), alone=True),
-    Plant("split-tiny", "12 pictures in val, 3 in train", _rebuilt(dict.fromkeys(CLASSES, 1), dict.fromkeys(CLASSES, 4)), Place(split="val"), alone=True),
+    Plant("split-tiny", "12 images in val, 3 in train", _rebuilt(dict.fromkeys(CLASSES, 1), dict.fromkeys(CLASSES, 4)), Place(split="val"), alone=True),
     Plant("split-drift", "a third of train are tents, and a fifteenth of val", _rebuilt(dict.fromkeys(CLASSES, 8), {"balloon": 2, "tent": 2, "crate": 26}), Place(class_name="crate", split="val"), alone=True),
     Plant("no-validation-split", "only train", lambda f: drop(f, "val/"), Place(split="val"), alone=True),
     Plant("source-in-several-splits", "two versions of one source", partial(rename, renamed=VERSIONS), Place(image=f"train/balloon/{VERSIONS['balloon_001']}.jpg"), alone=True),

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 (one planted defect a line)
-"""The demonstration as LabelMe: a folder a split, with a JSON file beside each picture."""
+"""The demonstration as LabelMe: a folder a split, with a JSON file beside each image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dataset_doctor.demo._scenes import SIZE, Scene, draw, scenes
 
 
 def write(shots: Sequence[Scene]) -> Files:
-    """Describe pictures as labelme does."""
+    """Describe images as labelme does."""
     files: Files = {}
     for shot in shots:
         files[f"{shot.split}/{shot.stem}.jpg"] = shot.jpeg
@@ -49,7 +49,7 @@ def _json(shot: Scene, image: str) -> bytes:
 
 
 def name(number: int, end: str = "json") -> str:
-    """Give the label file of a picture, or the picture."""
+    """Give the label file of an image, or the image."""
     return f"{'train' if number < 13 else 'val'}/park_{number:03}.{end}"
 
 
@@ -88,7 +88,7 @@ def every(files: Files, by: Callable[[dict[str, Any]], object]) -> None:
 
 
 def as_shares(shape: dict[str, Any]) -> None:
-    """Write points as shares of the picture."""
+    """Write points as shares of the image."""
     shape["points"] = [[x / SIZE[0], y / SIZE[1]] for x, y in shape["points"]]
 
 
@@ -105,13 +105,13 @@ def strip(files: Files, names: Sequence[str], numbers: Sequence[int]) -> None:
 
 
 def labelled(stem: str, size: tuple[int, int] = SIZE) -> Files:
-    """Draw a picture of an empty meadow, with a label file that says so."""
+    """Draw an image of an empty meadow, with a label file that says so."""
     shot = draw(stem, "", (), size)
     return {f"train/{stem}.jpg": shot.jpeg, f"train/{stem}.json": _json(shot, f"{stem}.jpg")}
 
 
 def add_picture(files: Files, name: str, shot: Scene) -> None:
-    """Add a picture and what is in it."""
+    """Add an image and what is in it."""
     files[f"{shot.split}/{name}"] = shot.jpeg
     files[f"{shot.split}/{shot.stem}.json"] = _json(shot, name)
 
@@ -123,8 +123,8 @@ def _rebuilt(plan: plans.Plan) -> Callable[[Files], None]:
 PLANTS: tuple[Plant, ...] = (
     Plant("box-degenerate", "both corners at x = 30", lambda f: put(f, 1, 0, points=[[30, 20], [30, 60]]), at(1, 0, "/points")),
     Plant("box-aspect-extreme", "45 times as wide as high", lambda f: put(f, 1, 1, points=[[5, 61], [184, 65]]), at(1, 1, "/points")),
-    Plant("box-outside-image", "reaches x = 230 in a picture 192 wide", lambda f: put(f, 2, 1, points=[[90, 20], [230, 60]]), at(2, 1, "/points")),
-    Plant("box-edge-excess", "reaches x = 192.5 in a picture 192 wide", lambda f: put(f, 2, 2, points=[[150, 20], [192.5, 60]]), at(2, 2, "/points")),
+    Plant("box-outside-image", "reaches x = 230 in an image 192 wide", lambda f: put(f, 2, 1, points=[[90, 20], [230, 60]]), at(2, 1, "/points")),
+    Plant("box-edge-excess", "reaches x = 192.5 in an image 192 wide", lambda f: put(f, 2, 2, points=[[150, 20], [192.5, 60]]), at(2, 2, "/points")),
     Plant("record-unreadable", "a line, which no box or polygon holds", lambda f: put(f, 3, 0, shape_type="line"), at(3)),
     Plant("class-name-missing", "an empty label", lambda f: put(f, 4, 0, label=""), at(4, 0, "/label")),
     Plant("class-name-untidy", "two spaces in a row", lambda f: put(f, 4, 1, label="hot  air balloon"), at(4, 1)),
@@ -135,7 +135,7 @@ PLANTS: tuple[Plant, ...] = (
     Plant("category-is-background", "a class for nothing", lambda f: put(f, 6, 2, label="background"), at(6, 2, "", "background")),
     Plant("image-size-invalid", "the width is 0", lambda f: swap(f, name(7), f'"imageWidth": {SIZE[0]}', '"imageWidth": 0'), Place(file=name(7), pointer="/imageWidth")),
     Plant("label-unreadable", "cut off", lambda f: cut(f, name(8)), Place(file=name(8))),
-    Plant("label-orphan", "the picture is not there", lambda f: drop(f, name(9, "jpg")), Place(file=name(9))),
+    Plant("label-orphan", "the image is not there", lambda f: drop(f, name(9, "jpg")), Place(file=name(9))),
     Plant("polygon-too-short", "a polygon of two points", lambda f: put(f, 10, 0, shape_type="polygon"), at(10, 0, "/points")),
     Plant("polygon-crossing", "drawn as an eight", lambda f: put(f, 10, 1, shape_type="polygon", points=[[70, 20], [110, 60], [110, 20], [70, 60]]), at(10, 1, "/points")),
     Plant("annotation-duplicate", "a copy", lambda f: copy(f, 11, 0), at(11, 3)),
@@ -147,10 +147,10 @@ PLANTS: tuple[Plant, ...] = (
     Plant("path-outside-dataset", "leads out of the dataset", lambda f: swap(f, name(14), '"imagePath": "', '"imagePath": "../../elsewhere/'), Place(file=name(14), pointer="/imagePath")),
     Plant("path-backslash", "written on Windows", lambda f: swap(f, name(15), '"imagePath": "', '"imagePath": "..\\\\val\\\\'), Place(file=name(15), pointer="/imagePath")),
     Plant("box-tiny", "less than 2 pixels wide", lambda f: put(f, 15, 0, points=[[20, 20], [21.5, 40]]), at(15, 0, "/points")),
-    Plant("box-full-image", "covers the whole picture", lambda f: put(f, 15, 1, points=[[0, 0], [*SIZE]]), at(15, 1, "/points")),
+    Plant("box-full-image", "covers the whole image", lambda f: put(f, 15, 1, points=[[0, 0], [*SIZE]]), at(15, 1, "/points")),
     Plant("image-size-missing", "no size", lambda f: change(f, 16, lambda d: [d.pop(key) for key in ("imageHeight", "imageWidth")]), Place(file=name(16))),
-    Plant("filename-mismatch", "names another picture", lambda f: swap(f, name(16), '"park_016.jpg"', '"park_116.jpg"'), Place(file=name(16), pointer="/imagePath")),
-    Plant("stem-collision", "a second file for one picture", lambda f: f.update({"train/park_005b.json": f[name(5)]}), Place(file="train/park_005b.json")),
+    Plant("filename-mismatch", "names another image", lambda f: swap(f, name(16), '"park_016.jpg"', '"park_116.jpg"'), Place(file=name(16), pointer="/imagePath")),
+    Plant("stem-collision", "a second file for one image", lambda f: f.update({"train/park_005b.json": f[name(5)]}), Place(file="train/park_005b.json")),
     Plant("image-too-small", "8 × 8 pixels", lambda f: f.update(labelled("park_095", (8, 8))), Place(image="train/park_095.jpg")),
     Plant("name-case-collision", "the same name as park_012.jpg on Windows", lambda f: f.update(labelled("Park_012")), Place(image="train/park_012.jpg")),
     Plant("name-unsafe", "a shell would run a part of it", lambda f: f.update(labelled("park_$(id)")), Place(image="train/park_$(id).jpg")),
@@ -159,13 +159,13 @@ PLANTS: tuple[Plant, ...] = (
     *picture_plants(add_picture, "train/{}".format),
     Plant("text-encoding", "Latin-1 instead of UTF-8", in_turn(lambda f: put(f, 1, 0, description="drawn in Koeln"), lambda f: recode(f, name(1), "Koeln", b"K\xf6ln")), Place(file=name(1)), alone=True),
     Plant("image-size-swapped", "width and height exchanged", lambda f: change(f, 12, lambda d: d.update(imageWidth=SIZE[1], imageHeight=SIZE[0])), Place(file=name(12)), alone=True),
-    Plant("boxes-look-normalized", "shares of the picture, not pixels", lambda f: every(f, as_shares), at(1, 0, "/points"), alone=True, also=("box-tiny",)),
+    Plant("boxes-look-normalized", "shares of the image, not pixels", lambda f: every(f, as_shares), at(1, 0, "/points"), alone=True, also=("box-tiny",)),
     Plant("boxes-all-alike", "all balloons at one place", lambda f: every(f, as_placeholder), Place(class_name="balloon"), alone=True),
     Plant("no-annotations", "val holds no annotation", lambda f: strip(f, ("balloon", "tent", "crate"), range(13, 17)), Place(split="val"), alone=True),
     Plant("class-missing-in-split", "val holds no crate", lambda f: strip(f, ("crate",), range(13, 17)), Place(class_name="crate", split="val"), alone=True),
     Plant("class-imbalance", "60 crates, 5 tents", _rebuilt(plans.IMBALANCED), Place(class_name="tent", split="train"), alone=True),
-    Plant("background-share", "half of the pictures show nothing", _rebuilt(plans.EMPTY), Place(image="train/park_007.jpg", split="train"), alone=True),
-    Plant("split-tiny", "8 pictures in val, 3 in train", _rebuilt(plans.SWAPPED), Place(split="val"), alone=True),
+    Plant("background-share", "half of the images show nothing", _rebuilt(plans.EMPTY), Place(image="train/park_007.jpg", split="train"), alone=True),
+    Plant("split-tiny", "8 images in val, 3 in train", _rebuilt(plans.SWAPPED), Place(split="val"), alone=True),
     Plant("split-drift", "tents in all of train and in two of val", _rebuilt(plans.DRIFTED), Place(class_name="tent", split="val"), alone=True),
     Plant("no-validation-split", "only train", lambda f: drop(f, "val/"), Place(split="val"), alone=True),
     Plant("source-in-several-splits", "two versions of one source", partial(rename, renamed=plans.VERSIONS), Place(image=f"train/{plans.VERSIONS['park_009']}.jpg"), alone=True),

@@ -18,7 +18,7 @@ FIRST_OBJECT, OBJECT_LINES = 14, 12
 
 
 def write(shots: Sequence[Scene]) -> Files:
-    """Describe pictures as VOC does: corners counted from 1, the last pixel included."""
+    """Describe images as VOC does: corners counted from 1, the last pixel included."""
     files: Files = {}
     for shot in shots:
         files[f"JPEGImages/{shot.stem}.jpg"] = shot.jpeg
@@ -64,7 +64,7 @@ def _object(thing: Thing) -> str:
 
 
 def xml(number: int) -> str:
-    """Give the label file of a picture."""
+    """Give the label file of an image."""
     return f"Annotations/park_{number:03}.xml"
 
 
@@ -108,7 +108,7 @@ def every(files: Files, by: Callable[[str], str]) -> None:
 
 
 def as_shares(text: str) -> str:
-    """Write corners as shares of the picture."""
+    """Write corners as shares of the image."""
     return re.sub(r"<([xy])(m..)>(\d+)", lambda m: f"<{m[1]}{m[2]}>{int(m[3]) / SIZE[m[1] == 'y']:.4f}", text)
 
 
@@ -124,7 +124,7 @@ def from_zero(text: str) -> str:
 
 
 def picture(name: str, size: tuple[int, int] = SIZE) -> Files:
-    """Draw a picture of an empty meadow under a file name."""
+    """Draw an image of an empty meadow under a file name."""
     return {name: draw(name, "", (), size).jpeg}
 
 
@@ -138,13 +138,13 @@ def strip(files: Files, names: Sequence[str], numbers: Sequence[int]) -> None:
 
 
 def labelled(stem: str, size: tuple[int, int] = SIZE) -> Files:
-    """Draw a picture of an empty meadow, with a label file that says so."""
+    """Draw an image of an empty meadow, with a label file that says so."""
     shot = draw(stem, "", (), size)
     return {f"JPEGImages/{stem}.jpg": shot.jpeg, f"Annotations/{stem}.xml": _xml(shot).encode()}
 
 
 def add_picture(files: Files, name: str, shot: Scene) -> None:
-    """Add a picture and what is in it."""
+    """Add an image and what is in it."""
     files[f"JPEGImages/{name}"] = shot.jpeg
     files[f"Annotations/{shot.stem}.xml"] = _xml(shot).replace(f"{shot.stem}.jpg", name).encode()
     add(files, f"ImageSets/Main/{shot.split}.txt", f"{shot.stem}\n")
@@ -174,8 +174,8 @@ def _rebuilt(plan: plans.Plan) -> Callable[[Files], None]:
 PLANTS: tuple[Plant, ...] = (
     Plant("box-degenerate", "xmax equals xmin", in_turn(lambda f: field(f, 1, "xmin", "30"), lambda f: field(f, 1, "xmax", "30")), thing(1)),
     Plant("box-aspect-extreme", "45 times as wide as high", lambda f: box(f, 1, 1, "5", "61", "184", "64"), thing(1, 1)),
-    Plant("box-outside-image", "reaches x = 230 in a picture 192 wide", lambda f: field(f, 2, "xmax", "230", 1), thing(2, 1)),
-    Plant("box-edge-excess", "reaches x = 192.5 in a picture 192 wide", lambda f: field(f, 2, "xmax", "192.5", 2), thing(2, 2)),
+    Plant("box-outside-image", "reaches x = 230 in an image 192 wide", lambda f: field(f, 2, "xmax", "230", 1), thing(2, 1)),
+    Plant("box-edge-excess", "reaches x = 192.5 in an image 192 wide", lambda f: field(f, 2, "xmax", "192.5", 2), thing(2, 2)),
     Plant("corners-fractional", "half a pixel", lambda f: None, thing(2, 2)),
     Plant("record-unreadable", "a unit after a number", lambda f: field(f, 3, "xmin", "12px"), thing(3)),
     Plant("class-name-missing", "an empty name", lambda f: field(f, 4, "name", ""), thing(4)),
@@ -190,10 +190,10 @@ PLANTS: tuple[Plant, ...] = (
     Plant("duplicate-key", "a second name", lambda f: swap(f, xml(7), "\t\t<pose>Unspecified</pose>", "\t\t<name>kite</name>"), Place(file=xml(7), line=FIRST_OBJECT + 2)),
     Plant("voc-optional-missing", "no difficult", lambda f: change(f, 7, 1, lambda o: o.replace("\t\t<difficult>0</difficult>\n", "")), thing(7, 1)),
     Plant("label-unreadable", "cut off", lambda f: cut(f, xml(8)), Place(file=xml(8))),
-    Plant("image-missing", "the picture is not there", lambda f: drop(f, "JPEGImages/park_009.jpg"), Place(file=xml(9))),
+    Plant("image-missing", "the image is not there", lambda f: drop(f, "JPEGImages/park_009.jpg"), Place(file=xml(9))),
     Plant("elements-unordered", "xmax before ymin", lambda f: change(f, 9, 0, lambda o: re.sub(r"(.*<ymin>.*\n)(.*<xmax>.*\n)", r"\2\1", o)), thing(9)),
     Plant("label-missing", "listed, and no XML", lambda f: drop(f, xml(10)), Place(file=TRAIN, line=10)),
-    Plant("filename-mismatch", "names another picture", lambda f: field(f, 11, "filename", "park_001.jpg"), Place(file=xml(11))),
+    Plant("filename-mismatch", "names another image", lambda f: field(f, 11, "filename", "park_001.jpg"), Place(file=xml(11))),
     Plant("annotation-duplicate", "a copy", lambda f: copy(f, 11, 0), thing(11, 3)),
     Plant("annotation-class-conflict", "a copy with another class", lambda f: copy(f, 11, 1, lambda o: re.sub("<name>.*<", "<name>bench<", o)), thing(11, 4)),
     Plant("annotation-near-duplicate", "a copy, one pixel smaller", lambda f: copy(f, 11, 2, lambda o: re.sub(r"<xmin>(\d+)", lambda m: f"<xmin>{int(m[1]) + 1}", o)), thing(11, 5)),
@@ -206,14 +206,14 @@ PLANTS: tuple[Plant, ...] = (
     Plant("image-size-swapped", "width and height exchanged", in_turn(lambda f: field(f, 12, "width", str(SIZE[1])), lambda f: field(f, 12, "height", str(SIZE[0]))), Place(file=xml(12)), alone=True),
     Plant("stem-collision", "park_015.jpg and park_015.jpeg", lambda f: f.update(picture("JPEGImages/park_015.jpeg")), Place(file=xml(15))),
     Plant("box-tiny", "less than 2 pixels wide", lambda f: box(f, 15, 0, "21", "21", "21.5", "40"), thing(15)),
-    Plant("box-full-image", "covers the whole picture", lambda f: box(f, 15, 1, "1", "1", str(SIZE[0]), str(SIZE[1])), thing(15, 1)),
+    Plant("box-full-image", "covers the whole image", lambda f: box(f, 15, 1, "1", "1", str(SIZE[0]), str(SIZE[1])), thing(15, 1)),
     Plant("box-rotated", "centre, size and an angle", lambda f: change(f, 15, 2, rotated), thing(15, 2)),
     Plant("image-size-missing", "no size", lambda f: drop_size(f, 16), Place(file=xml(16))),
     Plant("image-orphan", "neither an XML nor a list names it", lambda f: f.update(picture("JPEGImages/park_099.jpg")), Place(file="JPEGImages/park_099.jpg")),
-    Plant("label-orphan", "no picture of this name", lambda f: f.update({xml(98): text(f, xml(1)).replace("park_001", "park_098").encode()}), Place(file=xml(98))),
+    Plant("label-orphan", "no image of this name", lambda f: f.update({xml(98): text(f, xml(1)).replace("park_001", "park_098").encode()}), Place(file=xml(98))),
     Plant("image-too-small", "8 × 8 pixels", lambda f: f.update(labelled("park_095", (8, 8))), Place(image="JPEGImages/park_095.jpg")),
     Plant("listed-twice", "the first line again", lambda f: add(f, TRAIN, "park_001\n"), Place(file=TRAIN, line=13)),
-    Plant("listed-missing", "neither picture nor XML", lambda f: add(f, TRAIN, "park_097\n"), Place(file=TRAIN, line=14)),
+    Plant("listed-missing", "neither image nor XML", lambda f: add(f, TRAIN, "park_097\n"), Place(file=TRAIN, line=14)),
     Plant("list-malformed", "a blank line", lambda f: add(f, VAL, "\n"), Place(file=VAL, line=5)),
     Plant("image-in-several-splits", "in train and val", lambda f: add(f, VAL, "park_002\n"), Place(image="JPEGImages/park_002.jpg", split="train+val")),
     Plant("split-empty", "an empty list", lambda f: f.update({"ImageSets/Main/test.txt": b""}), Place(file="ImageSets/Main/test.txt")),
@@ -223,7 +223,7 @@ PLANTS: tuple[Plant, ...] = (
     Plant("link-outside-dataset", "a link out of the dataset", lambda f: f.update({"JPEGImages/more": Link("../../clean/JPEGImages")}), Place(file="JPEGImages/more")),
     Plant("junk-files", "left by a Mac", lambda f: f.update({".DS_Store": b"\0\0\0\1Bud1"}), Place(file=".DS_Store")),
     *picture_plants(add_picture, "JPEGImages/{}".format),
-    Plant("boxes-look-normalized", "shares of the picture, not pixels", lambda f: every(f, as_shares), thing(1), alone=True, also=("box-tiny",)),
+    Plant("boxes-look-normalized", "shares of the image, not pixels", lambda f: every(f, as_shares), thing(1), alone=True, also=("box-tiny",)),
     Plant("boxes-all-alike", "all balloons at one place", lambda f: every(f, as_placeholder), Place(class_name="balloon"), alone=True),
     Plant("all-difficult", "everything is difficult", lambda f: every(f, lambda t: t.replace("<difficult>0", "<difficult>1")), thing(1), alone=True),
     Plant("origin-zero", "counted from 0", lambda f: every(f, from_zero), thing(1), alone=True),
@@ -234,8 +234,8 @@ PLANTS: tuple[Plant, ...] = (
     Plant("no-annotations", "val holds no annotation", lambda f: strip(f, ("balloon", "tent", "crate"), range(13, 17)), Place(split="val"), alone=True),
     Plant("class-missing-in-split", "val holds no crate", lambda f: strip(f, ("crate",), range(13, 17)), Place(class_name="crate", split="val"), alone=True),
     Plant("class-imbalance", "60 crates, 5 tents", _rebuilt(plans.IMBALANCED), Place(class_name="tent", split="train"), alone=True),
-    Plant("background-share", "half of the pictures show nothing", _rebuilt(plans.EMPTY), Place(image="JPEGImages/park_007.jpg", split="train"), alone=True),
-    Plant("split-tiny", "8 pictures in val, 3 in train", _rebuilt(plans.SWAPPED), Place(split="val"), alone=True),
+    Plant("background-share", "half of the images show nothing", _rebuilt(plans.EMPTY), Place(image="JPEGImages/park_007.jpg", split="train"), alone=True),
+    Plant("split-tiny", "8 images in val, 3 in train", _rebuilt(plans.SWAPPED), Place(split="val"), alone=True),
     Plant("split-drift", "tents in all of train and in two of val", _rebuilt(plans.DRIFTED), Place(class_name="tent", split="val"), alone=True),
     Plant("no-validation-split", "only train", lambda f: drop(f, VAL, *(f"{folder}/park_0{n}" for n in range(13, 17) for folder in ("Annotations", "JPEGImages"))), Place(split="val"), alone=True),
     Plant("source-in-several-splits", "two versions of one source", partial(rename, renamed=plans.VERSIONS), Place(image=f"JPEGImages/{plans.VERSIONS['park_009']}.jpg"), alone=True),

@@ -16,7 +16,7 @@ CONFIG, LIST = "data.yaml", "train.txt"
 
 
 def write(shots: Sequence[Scene]) -> Files:
-    """Describe pictures as YOLO does."""
+    """Describe images as YOLO does."""
     splits = dict.fromkeys(shot.split for shot in shots)
     head = "".join(f"{split}: images/{split}\n" for split in splits)
     names = "".join(f"  {index}: {name}\n" for index, name in enumerate(CLASSES))
@@ -37,18 +37,18 @@ def _rows(shot: Scene) -> bytes:
 
 
 def add_picture(files: Files, name: str, shot: Scene) -> None:
-    """Add a picture and what is in it."""
+    """Add an image and what is in it."""
     files[f"images/{shot.split}/{name}"] = shot.jpeg
     files[f"labels/{shot.split}/{shot.stem}.txt"] = _rows(shot)
 
 
 def label(number: int) -> str:
-    """Give the label file of a picture."""
+    """Give the label file of an image."""
     return f"labels/{'train' if number <= 12 else 'val'}/park_{number:03}.txt"
 
 
 def picture(name: str, size: tuple[int, int] = SIZE) -> Files:
-    """Draw a picture of an empty meadow under a file name."""
+    """Draw an image of an empty meadow under a file name."""
     return {name: draw(name, "", (), size).jpeg}
 
 
@@ -73,7 +73,7 @@ def names(files: Files, *more: str) -> None:
 
 
 def listed(files: Files, change: Callable[[str], str]) -> None:
-    """Give train as a list of pictures, changed as asked."""
+    """Give train as a list of images, changed as asked."""
     paths = "".join(f"images/train/park_{number:03}.jpg\n" for number in range(1, 13))
     files["train.txt"] = change(paths).encode()
     swap(files, "data.yaml", "train: images/train", "train: train.txt")
@@ -155,14 +155,14 @@ def _rebuilt(plan: plans.Plan) -> Callable[[Files], None]:
 # Class names are added one after the other: the n-th of them is class 2 + n, on line 9 + n.
 PLANTS: tuple[Plant, ...] = (
     Plant("box-degenerate", "the width is 0", lambda f: row(f, 1, 0, "0 0.5 0.5 0 0.25"), at(1)),
-    Plant("box-outside-image", "the centre lies right of the picture", lambda f: row(f, 2, 0, "0 1.2 0.5 0.25 0.25"), at(2)),
-    Plant("box-edge-excess", "half a pixel right of the picture", lambda f: row(f, 2, 1, "1 0.902604 0.5 0.2 0.25"), at(2, 2)),
+    Plant("box-outside-image", "the centre lies right of the image", lambda f: row(f, 2, 0, "0 1.2 0.5 0.25 0.25"), at(2)),
+    Plant("box-edge-excess", "half a pixel right of the image", lambda f: row(f, 2, 1, "1 0.902604 0.5 0.2 0.25"), at(2, 2)),
     Plant("record-unreadable", "a word where a number belongs", lambda f: row(f, 4, 0, "0 0.5 high 0.25 0.25"), at(4)),
     Plant("class-undeclared", "there is no class 99", lambda f: row(f, 5, 0, "99 0.5 0.5 0.25 0.25"), at(5)),
     Plant("class-number-float", "0.0 instead of 0", lambda f: row(f, 5, 1, "1.0 0.5 0.5 0.25 0.25"), at(5, 2)),
     Plant("exponent-notation", "2e-1 instead of 0.2", lambda f: row(f, 5, 2, "2 0.5 0.5 2e-1 0.25"), at(5, 3)),
     Plant("box-tiny", "1 pixel wide", lambda f: row(f, 6, 1, "1 0.5 0.5 0.005 0.25"), at(6, 2)),
-    Plant("box-full-image", "covers the whole picture", lambda f: row(f, 6, 2, "2 0.5 0.5 1 1"), at(6, 3)),
+    Plant("box-full-image", "covers the whole image", lambda f: row(f, 6, 2, "2 0.5 0.5 1 1"), at(6, 3)),
     Plant("box-aspect-extreme", "45 times as wide as high", lambda f: row(f, 8, 0, "0 0.5 0.5 0.9 0.03"), at(8)),
     Plant("annotation-duplicate", "a copy", lambda f: append(f, 8, 1), at(8, 4)),
     Plant("annotation-class-conflict", "a copy with another class", lambda f: append(f, 8, 2, lambda row: ["6", *row[1:]]), at(8, 5)),
@@ -174,7 +174,7 @@ PLANTS: tuple[Plant, ...] = (
     Plant("image-too-small", "8 × 8 pixels", lambda f: f.update(picture("images/val/park_095.jpg", (8, 8)) | {"labels/val/park_095.txt": b""}), Place(image="images/val/park_095.jpg")),
     Plant("text-encoding", "a byte-order mark", lambda f: f.update({label(6): b"\xef\xbb\xbf" + text(f, label(6)).encode()}), Place(file=label(6))),
     Plant("image-unreadable", "an empty file", lambda f: f.update({"images/train/park_007.jpg": b""}), Place(image="images/train/park_007.jpg")),
-    Plant("label-orphan", "no picture of this name", lambda f: f.update({"labels/train/park_098.txt": b"0 0.5 0.5 0.25 0.25\n"}), Place(file="labels/train/park_098.txt")),
+    Plant("label-orphan", "no image of this name", lambda f: f.update({"labels/train/park_098.txt": b"0 0.5 0.5 0.25 0.25\n"}), Place(file="labels/train/park_098.txt")),
     Plant("stem-collision", "park_009.jpg and park_009.jpeg", lambda f: f.update(picture("images/train/park_009.jpeg")), Place(file=label(9))),
     Plant("filename-mismatch", "no trainer looks there", lambda f: move(f, label(10), "labels/park_010.txt"), Place(file="labels/park_010.txt")),
     Plant("image-orphan", "in no split", lambda f: f.update(picture("new/park_099.jpg")), Place(file="new/park_099.jpg")),
@@ -199,27 +199,27 @@ PLANTS: tuple[Plant, ...] = (
     Plant("config-invalid", "a tab, which YAML forbids", lambda f: swap(f, CONFIG, "  1: tent", "\t1: tent"), Place(file=CONFIG), alone=True),
     Plant("class-names-conflict", "classes.txt has another order", lambda f: f.update({"labels/classes.txt": b"tent\nballoon\ncrate\n"}), Place(file="labels/classes.txt"), alone=True),
     Plant("keypoint-shape-missing", "poses, and no kpt_shape", posed, Place(file=CONFIG), alone=True),
-    Plant("boxes-look-in-pixels", "pixels, not shares of the picture", lambda f: every(f, in_pixels), at(1), alone=True, also=("box-outside-image",)),
+    Plant("boxes-look-in-pixels", "pixels, not shares of the image", lambda f: every(f, in_pixels), at(1), alone=True, also=("box-outside-image",)),
     Plant("boxes-look-corner-ordered", "two corners, not centre and size", lambda f: every(f, as_corners), at(1), alone=True, also=("box-outside-image",)),
     Plant("boxes-all-alike", "all balloons at one place", lambda f: every(f, lambda row: ["0", "0.2", "0.2", "0.3", "0.3"] if row[0] == "0" else row), Place(class_name="balloon"), alone=True),
     Plant("classes-count-from-one", "numbers from 1 to 3", lambda f: every(f, lambda row: [str(int(row[0]) + 1), *row[1:]]), Place(file=label(1)), alone=True, also=("class-undeclared",)),
     Plant("task-mixed", "polygons in one file, boxes in the others", lambda f: every(f, as_polygon, [1]), Place(file=label(1)), alone=True),
     Plant("obb-not-rectangular", "a trapezium", oriented, at(1), alone=True),
-    Plant("image-in-several-splits", "the list of train names a picture of val", lambda f: listed(f, lambda paths: paths + "images/val/park_013.jpg\n"), Place(image="images/val/park_013.jpg", split="train+val"), alone=True),
+    Plant("image-in-several-splits", "the list of train names an image of val", lambda f: listed(f, lambda paths: paths + "images/val/park_013.jpg\n"), Place(image="images/val/park_013.jpg", split="train+val"), alone=True),
     Plant("image-missing", "listed with a label, and not there", in_turn(lambda f: listed(f, str), lambda f: drop(f, "images/train/park_003")), Place(file=LIST, line=3), alone=True),
-    Plant("listed-missing", "neither picture nor label", lambda f: listed(f, lambda paths: paths + "images/train/park_097.jpg\n"), Place(file=LIST, line=13), alone=True),
+    Plant("listed-missing", "neither image nor label", lambda f: listed(f, lambda paths: paths + "images/train/park_097.jpg\n"), Place(file=LIST, line=13), alone=True),
     Plant("listed-twice", "the first line again", lambda f: listed(f, lambda paths: paths + "images/train/park_001.jpg\n"), Place(file=LIST, line=13), alone=True),
-    Plant("list-malformed", "not the path of a picture", lambda f: listed(f, lambda paths: paths + "images/train/notes.doc\n"), Place(file=LIST, line=13), alone=True),
+    Plant("list-malformed", "not the path of an image", lambda f: listed(f, lambda paths: paths + "images/train/notes.doc\n"), Place(file=LIST, line=13), alone=True),
     Plant("path-outside-dataset", "leads out of the dataset", lambda f: listed(f, lambda paths: paths + "../../elsewhere/park_051.jpg\n"), Place(file=LIST, line=13), alone=True),
     Plant("path-absolute", "paths of another machine", lambda f: listed(f, lambda paths: paths.replace("images/", "/data/park/images/")), Place(file=LIST, line=1), alone=True),
     Plant("path-backslash", "paths from Windows", lambda f: listed(f, lambda paths: paths.replace("/", "\\")), Place(file=LIST, line=1), alone=True),
     Plant("path-by-basename", "a folder that is not there", lambda f: listed(f, lambda paths: paths.replace("train/park_002", "old/park_002")), Place(file=LIST, line=2), alone=True),
-    Plant("image-unlabeled", "three pictures without a label file", lambda f: drop(f, *map(label, (1, 2, 3))), Place(image="images/train/park_001.jpg"), alone=True),
+    Plant("image-unlabeled", "three images without a label file", lambda f: drop(f, *map(label, (1, 2, 3))), Place(image="images/train/park_001.jpg"), alone=True),
     Plant("no-annotations", "val has no labels", lambda f: drop(f, "labels/val/"), Place(split="val"), alone=True),
     Plant("class-missing-in-split", "val holds no crate", lambda f: strip(f, 2), Place(class_name="crate", split="val"), alone=True),
     Plant("class-imbalance", "60 crates, 5 tents", _rebuilt(plans.IMBALANCED), Place(class_name="tent", split="train"), alone=True),
-    Plant("background-share", "half of the pictures show nothing", _rebuilt(plans.EMPTY), Place(image="images/train/park_007.jpg", split="train"), alone=True),
-    Plant("split-tiny", "8 pictures in val, 3 in train", _rebuilt(plans.SWAPPED), Place(split="val"), alone=True),
+    Plant("background-share", "half of the images show nothing", _rebuilt(plans.EMPTY), Place(image="images/train/park_007.jpg", split="train"), alone=True),
+    Plant("split-tiny", "8 images in val, 3 in train", _rebuilt(plans.SWAPPED), Place(split="val"), alone=True),
     Plant("split-drift", "tents in all of train and in two of val", _rebuilt(plans.DRIFTED), Place(class_name="tent", split="val"), alone=True),
     Plant("source-in-several-splits", "two versions of one source", partial(rename, renamed=plans.VERSIONS), Place(image=f"images/train/{plans.VERSIONS['park_009']}.jpg"), alone=True),
     Plant("sequence-in-several-splits", "frames dealt out to train and val", partial(rename, renamed=plans.FRAMES), Place(image="images/val/yard_frame_0002.jpg"), alone=True),

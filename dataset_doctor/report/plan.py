@@ -82,8 +82,8 @@ def _images_told(plan: Plan) -> str:
         return f"{plural(plan.epoch_images, 'image')} in {plural(len(plan.splits), 'split')}."
     before = next((change.images_before for change in plan.split_changes if change.name == plan.split), 0)
     times = f" ({plan.epoch_images / before:.2f} ×)" if before and plan.epoch_images != before else ""
-    of = f", of {plan.distinct_images:,} different pictures" if plan.distinct_images != plan.epoch_images else ""
-    of = f", {len(plan.made.at):,} of them made anew" if plan.made is not None else of
+    of = f", of {plan.distinct_images:,} distinct images" if plan.distinct_images != plan.epoch_images else ""
+    of = f", {len(plan.made.at):,} of them generated" if plan.made is not None else of
     return f"{plural(before, 'image')} become {plan.epoch_images:,}{times}{of}."
 
 

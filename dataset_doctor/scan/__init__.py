@@ -49,7 +49,7 @@ BATCH_ROWS, BATCH_SECONDS = 512, 2.0
 
 TWIN_BITS = 4
 TWIN_TOLERANCE = 0.02
-"""Pictures of one size whose hashes (or chains of them) and mean channels are this near each other may have the same pixels: a JPEG and a
+"""Images of one size whose hashes (or chains of them) and mean channels are this near each other may have the same pixels: a JPEG and a
 PNG made of it are not decoded at the same scale."""
 
 
@@ -155,8 +155,8 @@ _SQUARES = {_look.HASH_SIDE: _look.thumbnail, _look.CLOSE_SIDE: _look.closeup}
 def normalisation(dataset: Dataset, pixels: Pixels) -> Normalisation | None:
     """Pool the channel statistics of the training split (of all images where there is none); None where nothing was decoded.
 
-    The deviation is over all pixels, between pictures as well as within: E[x²] − E[x]² with E[x²] = Σ n (s² + m²) ÷ Σ n. As the scan looks
-    at small pictures, it is a few per cent lower than at full scale.
+    The deviation is over all pixels, between images as well as within: E[x²] − E[x]² with E[x²] = Σ n (s² + m²) ÷ Σ n. As the scan looks
+    at small images, it is a few per cent lower than at full scale.
     """
     images = dataset.images
     training = np.ones(len(images), bool) if (name := dataset.training_split) is None else images.in_split[:, dataset.splits.index(name)]
@@ -393,7 +393,7 @@ def _possible_twins(dataset: Dataset, pixels: Pixels) -> Rows:
     rows = np.array(sorted({pixels.content_hash[row]: row for row in decoded}.values()), np.intp)
     sizes = np.stack([images.file_width[rows], images.file_height[rows]], 1)
     number = np.unique(sizes, axis=0, return_inverse=True)[1].ravel()
-    # With random bits for each size, hashes of pictures of different sizes are far apart, however many have one hash.
+    # With random bits for each size, hashes of images of different sizes are far apart, however many have one hash.
     of_size = np.random.default_rng(0).integers(0, 2**64, len(rows), dtype=np.uint64)
     hashes = np.where(pixels.is_flat[rows], np.uint64(0), pixels.perceptual[rows])
     distinct, number = np.unique(hashes ^ of_size[number], return_inverse=True)

@@ -30,7 +30,7 @@ MOST_SCALE, MOST_SHIFT = 1.33, 0.2
 """How far one image is scaled (or its inverse) and shifted, as a share of the side, to lie on the other: crops of up to a quarter."""
 
 COARSE_STEPS, FINE_STEPS = 4, 3
-COARSE_DETAIL, COARSE_ENOUGH = 1 / 8, 0.8
+COARSE_DETAIL, COARSE_MIN_CORRELATION = 1 / 8, 0.8
 """Structure finer than this share of the side must correlate that much at COARSE_SIDE, or a pair is not looked at again. Of 845 pairs
 of one shot (32 × 32 pixels) the least reached 0.86; 77 % of the other pairs whose sketches are alike stay below 0.8."""
 
@@ -97,7 +97,7 @@ def likeness(one: NDArray[np.uint8], other: NDArray[np.uint8], fit: NDArray[np.f
     fit = _fitted(a, b, np.tile(np.array([1, 0, 1, 0], np.float32), (k, 1)), COARSE_STEPS)
     rows, columns = _samplers(fit, COARSE_SIDE)
     fine = [squares - _blurred(squares, COARSE_SIDE * COARSE_DETAIL) for squares in (a, b)]
-    hopeful = np.flatnonzero(_correlation(fine[0], rows @ fine[1] @ columns, _inside(fit, COARSE_SIDE)) >= COARSE_ENOUGH)
+    hopeful = np.flatnonzero(_correlation(fine[0], rows @ fine[1] @ columns, _inside(fit, COARSE_SIDE)) >= COARSE_MIN_CORRELATION)
     nothing = np.full(k, -1, np.float32)
     found = Likeness(nothing, nothing.copy(), nothing.copy(), nothing.copy(), nothing.copy(), fit)
     if len(hopeful):

@@ -3,10 +3,10 @@
 What shaped it:
 
 * A file is read once, and its pixels are decoded once, at an eighth, a quarter or half of the scale where it is a JPEG. Entropy decoding
-  alone is most of the time, so nothing else may cost much: what needs colour comes from the small picture, its short side 90 to 179
+  alone is most of the time, so nothing else may cost much: what needs colour comes from the small image, its short side 90 to 179
   pixels, everything else from luma at 90, and the hash from luma at 32 × 32.
-* So numbers can be compared between pictures of any size, and fine texture counts less than in the full picture: standard deviations are
-  a few per cent lower. Pictures smaller than that stay as they are.
+* So numbers can be compared between images of any size, and fine texture counts less than in the full image: standard deviations are
+  a few per cent lower. Images smaller than that stay as they are.
 * Contents are told apart by SHA-256, cut to 16 bytes: processors compute it at 1.5 GB/s, twice as fast as BLAKE2, and nobody can make a
   file that passes for another, which a faster hash like xxHash would not promise to a cache that all datasets share.
 * OpenCV decodes; Pillow reads the header, and gives a second opinion where OpenCV fails or libjpeg says that data is damaged.
@@ -41,13 +41,13 @@ REVISION = 4
 
 MAX_BYTES = 256 << 20
 MAX_PIXELS = 200_000_000
-"""Files and pictures larger than these are not decoded."""
+"""Files and images larger than these are not decoded."""
 
 SMALL_SIDE = 90
 """Short side of luma, in pixels: a quarter of 360 and an eighth of 720."""
 
 MAX_LONG_SIDE = 4_096
-"""Long side of small pictures; only strips, 23 times as long as wide, are squeezed."""
+"""Long side of small images; only strips, 23 times as long as wide, are squeezed."""
 
 HASH_SIDE, CLOSE_SIDE = 32, 96
 """Sides of the squares by which images are compared: at first, and closely."""
@@ -141,9 +141,9 @@ def content_hash(path: str) -> bytes:
 
 
 def pixel_hash(path: str) -> bytes:
-    """Hash the full-scale pixels of the upright picture: the content's hash, then that, or nothing where Pillow cannot decode it.
+    """Hash the full-scale pixels of the upright image: the content's hash, then that, or nothing where Pillow cannot decode it.
 
-    Grey, palette and opaque pictures count as RGB, and 16-bit ones as what they are: a PNG and a BMP of the same picture have one hash.
+    Grey, palette and opaque images count as RGB, and 16-bit ones as what they are: a PNG and a BMP of the same image have one hash.
     """
     try:
         data = read_regular(path, MAX_BYTES)
@@ -175,7 +175,7 @@ def _pixel_hash(data: bytes) -> bytes:
 
 
 def thumbnail(path: str) -> bytes:
-    """Make luma of the upright picture: the content's hash, then HASH_SIDE × HASH_SIDE bytes, or nothing where it cannot be decoded."""
+    """Make luma of the upright image: the content's hash, then HASH_SIDE × HASH_SIDE bytes, or nothing where it cannot be decoded."""
     try:
         data = read_regular(path, MAX_BYTES)
     except Unreadable:
@@ -211,7 +211,7 @@ _PILLOW_NAMES = {"PNM": "PPM", "HEIF": "AVIF"}
 """Where Pillow's name of a format is another."""
 
 _SELF_ORIENTING = ("TIFF", "AVIF", "HEIF")
-"""Formats whose pictures the decoders turn upright themselves."""
+"""Formats whose images the decoders turn upright themselves."""
 
 _DAMAGE = re.compile(r"^.*(?:Corrupt JPEG data|Premature end|Inconsistent progression|libpng error).*$", re.M)
 """What decoders say when pixels are lost; they also warn of much that does no harm."""
@@ -290,7 +290,7 @@ class _File:
         self.error = ""
 
     def small_picture(self) -> Picture | None:
-        """Decode the picture, at a reduced scale where possible, turn it upright and make it small; None where that fails."""
+        """Decode the image, at a reduced scale where possible, turn it upright and make it small; None where that fails."""
         header, data = self.header, self.data
         if not data or not self.format:
             self.error = _not_an_image(data)
@@ -317,7 +317,7 @@ class _File:
         return small if self.format in _SELF_ORIENTING else _upright(small, header.orientation)
 
     def _second_opinion(self, decoded: Picture | None, heard: str, ends: bool) -> Picture | None:
-        """Let Pillow decode what OpenCV could not, or not without complaint, and judge; give the picture that can be relied on."""
+        """Let Pillow decode what OpenCV could not, or not without complaint, and judge; give the image that can be relied on."""
         other, trouble = _by_pillow(self.data, self.format)
         cut = "truncated" in trouble.lower() or "premature end" in heard.lower()
         if not ends or cut:
@@ -398,7 +398,7 @@ def _header(data: bytes, file_format: str) -> _Header:
                 height=image.height,
                 mode=image.mode,
                 bit_depth=_bit_depth(data, image),
-                # Further pictures in a JPEG are previews or maps of brightness, which no trainer reads.
+                # Further images in a JPEG are previews or maps of brightness, which no trainer reads.
                 frames=1 if file_format == "JPEG" else min(int(getattr(image, "n_frames", 1)), 2**31 - 1),
                 orientation=orientation,
                 has_gps=has_gps,
@@ -528,7 +528,7 @@ def _resized(picture: Picture, width: int, height: int) -> Picture:
 
 
 def _upright(picture: Picture, orientation: int) -> Picture:
-    """Turn and mirror a picture as its EXIF orientation asks for."""
+    """Turn and mirror an image as its EXIF orientation asks for."""
     if orientation >= 5:
         picture = picture.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):
@@ -561,7 +561,7 @@ def _spread(values: NDArray[Any]) -> float:
 
 BLOCK, WHOLE_SHARE = 8, 0.05
 """Sharpness is the spread of second differences ÷ that of luma within blocks of so many pixels a side: how bright the parts of a scene are
-says nothing of its edges. A share of the spread of the whole keeps pictures blurred beyond the size of a block from being all noise. Of
+says nothing of its edges. A share of the spread of the whole keeps images blurred beyond the size of a block from being all noise. Of
 differences along rows and along columns it is the geometric mean, as a camera that moves blurs in one direction."""
 
 
@@ -655,9 +655,9 @@ def _waves(square: Picture) -> NDArray[np.float32]:
 def _perceptual(waves: NDArray[np.float32]) -> int:
     """Hash 32 × 32 luma by the signs of its 64 lowest frequencies, row by row, the lowest in the highest bit.
 
-    The signs, not which are above their median as in pHash: of a mirrored picture the odd frequencies change their signs and nothing else
-    changes, of a transposed one rows and columns, so that the hashes of turned pictures follow from this one. The lowest frequency is mean
-    luma, which says nothing about the picture; its bit is 0. A single colour has no bits at all.
+    The signs, not which are above their median as in pHash: of a mirrored image the odd frequencies change their signs and nothing else
+    changes, of a transposed one rows and columns, so that the hashes of turned images follow from this one. The lowest frequency is mean
+    luma, which says nothing about the image; its bit is 0. A single colour has no bits at all.
     """
     positive = waves.ravel() > _NO_AMPLITUDE
     positive[0] = False

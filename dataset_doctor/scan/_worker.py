@@ -24,7 +24,7 @@ from typing import IO
 import msgspec
 
 MAX_MEMORY_BYTES = 8 << 30
-"""Address space of a worker. A picture of 200 megapixels with four channels of 16 bits and a copy of it take half of this."""
+"""Address space of a worker. An image of 200 megapixels with four channels of 16 bits and a copy of it take half of this."""
 
 MAX_FRAME_BYTES = 16 << 20
 """Longest frame that is believed: a decoder that was taken over must not make its parent read for ever."""

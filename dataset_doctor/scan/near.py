@@ -13,7 +13,7 @@ Two hashes that differ in at most d of 64 bits, cut into d + 2 bands, agree in a
 hashes are sorted by the bits of both, and only those with equal bits are compared: with d = 6, 28 tables keyed by 16 bits. This finds every
 pair and compares n² ÷ 4,700 of them. It is a form of multi-index hashing (Norouzi, Punjani and Fleet, 2012).
 
-Turned pictures need no eight searches. A hash keeps the signs of frequencies: mirroring turns over the bits of odd columns or odd rows, a
+Turned images need no eight searches. A hash keeps the signs of frequencies: mirroring turns over the bits of odd columns or odd rows, a
 quarter turn exchanges rows and columns as well. So in each table all hashes are mirrored such that two chosen bits are 0: what agrees when
 mirrored agrees then. What is transposed stands beside each hash once more.
 """
@@ -48,7 +48,7 @@ FIRST_SIDE, CLOSE_SIDE = 32, 96
 HASH_BITS = 64
 
 MAX_BITS = 6
-"""Differing bits of nearly identical pictures, at most. Copies that were resized, compressed or brightened differ in 0 to 4."""
+"""Differing bits of nearly identical images, at most. Copies that were resized, compressed or brightened differ in 0 to 4."""
 
 MOST_BITS = 8
 """Differing bits that a person may ask for: with each bit more, about three times as much is compared."""
@@ -114,7 +114,7 @@ CROWD_EQUAL = 32
 """Rows with one hash up to which all of their pairs are given."""
 
 CROWD = 1_024
-"""Hashes that agree in two bands beyond which not all of them are compared: chance puts 15 there for a million pictures."""
+"""Hashes that agree in two bands beyond which not all of them are compared: chance puts 15 there for a million images."""
 
 CROWD_NEIGHBOURS = 8
 MOST_PAIRS = 1_000_000
@@ -133,7 +133,7 @@ VERIFIED_AT_ONCE, COMPARED_AT_ONCE = 16_384, 512
 
 MIRRORED = 2
 TURNS = 8
-"""Ways in which a picture can be turned by quarters and mirrored, numbered 1 to 8 as EXIF does."""
+"""Ways in which an image can be turned by quarters and mirrored, numbered 1 to 8 as EXIF does."""
 
 _FROM_COLUMNS, _FROM_ROWS, _TRANSPOSED = (2, 3, 6, 7), (3, 4, 7, 8), 5
 """Orientations that ask for columns in reverse order, and for rows; from _TRANSPOSED on rows and columns were exchanged before."""
@@ -143,7 +143,7 @@ _ODD_COLUMNS, _ODD_ROWS = 0x5555_5555_5555_5555, 0x00FF_00FF_00FF_00FF
 
 
 def max_bits_for(n: int) -> int:
-    """Give the most bits, up to MAX_BITS, that may differ among n pictures before chance makes pairs of its own.
+    """Give the most bits, up to MAX_BITS, that may differ among n images before chance makes pairs of its own.
 
     For random hashes the number of pairs within d bits is 8 · n·(n − 1) ÷ 2 · Σ C(64, k) ÷ 2⁶⁴ over k ≤ d: each two are compared in 8 ways.
 
@@ -158,14 +158,14 @@ def max_bits_for(n: int) -> int:
 
 
 def find_duplicates(dataset: Dataset, pixels: Pixels, *, max_bits: int | None = None, thumbnails: Thumbnails | None = None) -> Duplicates:
-    """Group the pictures that are the same, and those that are nearly the same.
+    """Group the images that are the same, and those that are nearly the same.
 
     Args:
         dataset: The dataset that was scanned.
         pixels: What the scan found, one row an image of the dataset.
-        max_bits: How many of 64 bits may differ between nearly identical pictures; by default 6, fewer from about 230,000 pictures on
+        max_bits: How many of 64 bits may differ between nearly identical images; by default 6, fewer from about 230,000 images on
             (`max_bits_for`). 7 and 8 find more copies that were changed strongly, and take longer.
-        thumbnails: Gives small versions of pictures, to look at before a pair is believed. Without, the hashes are.
+        thumbnails: Gives small versions of images, to look at before a pair is believed. Without, the hashes are.
     """
     n = len(pixels)
     assert n == dataset.n_images
@@ -245,7 +245,7 @@ def clusters(pairs: Pairs, n: int) -> NDArray[np.int32]:
 # Pairs of hashes ----------------------------------------------------------------------------------------------------
 
 Near = tuple[Pairs, NDArray[np.uint8], NDArray[np.uint8]]
-"""Pairs of rows, their differing bits, and the orientation that sets the second picture as the first."""
+"""Pairs of rows, their differing bits, and the orientation that sets the second image as the first."""
 
 
 def near_pairs(hashes: Hashes, max_bits: int = MAX_BITS) -> tuple[Pairs, NDArray[np.uint8]]:
@@ -271,12 +271,12 @@ def near_pairs(hashes: Hashes, max_bits: int = MAX_BITS) -> tuple[Pairs, NDArray
 
 
 def turned_pairs(hashes: Hashes, max_bits: int = MAX_BITS) -> Near:
-    """Find all pairs of hashes that differ in at most `max_bits` bits once one of the pictures is turned or mirrored in one of the 8 ways.
+    """Find all pairs of hashes that differ in at most `max_bits` bits once one of the images is turned or mirrored in one of the 8 ways.
 
-    Args and crowds as of `near_pairs`. No picture is in a pair with itself turned.
+    Args and crowds as of `near_pairs`. No image is in a pair with itself turned.
 
     Returns:
-        Pairs and distances as of `near_pairs`, and for each pair the EXIF orientation, uint8 1 to 8, that turns the picture of the second
+        Pairs and distances as of `near_pairs`, and for each pair the EXIF orientation, uint8 1 to 8, that turns the image of the second
         row as that of the first is. A pair that is near in two ways is given twice.
 
     >>> one, other = 0x0123456789ABCDEF, 0xFEDCBA9876543210
@@ -290,7 +290,7 @@ def turned_pairs(hashes: Hashes, max_bits: int = MAX_BITS) -> Near:
 
 
 def turned(hashes: Hashes, orientation: int) -> Hashes:
-    """Give the hashes of the pictures turned and mirrored as an EXIF orientation asks for; bits are those of `Pixels.perceptual`.
+    """Give the hashes of the images turned and mirrored as an EXIF orientation asks for; bits are those of `Pixels.perceptual`.
 
     >>> [f"{turned(np.array([1 << 62], np.uint64), orientation)[0]:016x}" for orientation in (1, 4, 5)]
     ['4000000000000000', '40ff00ff00ff00ff', '0080000000000000']
@@ -345,7 +345,7 @@ def _pairs_of_distinct(variants: Hashes, flips: tuple[int, ...], max_bits: int) 
     """Give the pairs of hashes that are all different, each once a variant; a hash like itself transposed is one.
 
     Args:
-        variants: uint64 (n, k): the ascending hashes, and beside them, where wanted, those of the transposed pictures.
+        variants: uint64 (n, k): the ascending hashes, and beside them, where wanted, those of the transposed images.
         flips: Masks of bits that may be turned over; any of them together, too.
         max_bits: Differing bits of a pair, at most.
     """
@@ -437,7 +437,7 @@ def _one_a_pair(
     return pairs[new], distance[new], turn[new], certain[new]
 
 
-# A look at the pictures ---------------------------------------------------------------------------------------------
+# A look at the images ---------------------------------------------------------------------------------------------
 
 
 def _verified(

@@ -1,4 +1,4 @@
-"""Split a dataset so that every split is like the whole, and no picture is in two.
+"""Split a dataset so that every split is like the whole, and no image is in two.
 
     plan = split(dataset, ratios=(0.8, 0.1, 0.1))
 
@@ -50,7 +50,7 @@ def parse_ratios(text: str) -> tuple[float, ...]:
     ((0.8, 0.1, 0.1), (0.75, 0.25))
 
     Raises:
-        UsageError: a part is no positive number, or they do not sum to 100 or 1.
+        UsageError: a ratio is not a positive number, or they do not sum to 100 or 1.
     """
     parts = re.split(r"[/,]", text)
     try:
@@ -97,9 +97,9 @@ def split(
         ratios: What share of the images each split is to have; they sum to 1 or 100.
         names: Names of the splits; train, val and test by default.
         group_by: Which images stay together. "near-duplicates": all that a leakage check can see, which is near-duplicates, identical
-            files, and by their names images made from one picture and frames of one video. A regular expression adds the images in whose
+            files, and by their names images made from one source and frames of one video. A regular expression adds the images in whose
             names it finds the same (its first group, if it has one); it sees the file's own name or, if it holds a `/`, the path without
-            split folders. "none": only rows of one file and of one picture, which stay together in any case.
+            split folders. "none": only rows of one file, or that repeat one image, which stay together in any case.
         duplicates: What `find_duplicates` gave; the image files are looked into where it is None, unless `group_by` is "none".
         seed: Of everything that is left to chance.
         freeze: Splits of the dataset that stay as they are; only the rest is divided. What is in a group with a frozen image is left out.
@@ -230,7 +230,7 @@ def _check_enough(n_images: int, sizes: NDArray[np.intp], n_splits: int, frozen:
     if len(sizes) < n_splits:
         raise UsageError(
             f"{plural(n_images, 'image')} in {plural(len(sizes), 'group')} cannot be divided into {plural(n_splits, 'split')}.",
-            f"Images that show one picture or one video stay together, {sizes.max():,} in the largest group. Ask for fewer splits, or let"
+            f"Images of one scene or one video stay together, {sizes.max():,} in the largest group. Ask for fewer splits, or let"
             " them leak: `group_by=none`.",
         )
 
@@ -306,7 +306,7 @@ def _split_notes(dataset: Dataset, frozen: Sequence[str], n_dropped: int) -> lis
         notes.append(f"{plural(n_dropped, 'image')} {verb} to a group of which an image is in {' or '.join(frozen)}.")
     given_up = [f"{name} ({sizes[name]:,})" for name in dataset.splits if name not in frozen and name != "all"]
     if given_up:
-        notes.append(f"The images of {', '.join(given_up)} are divided anew; --freeze keeps a split as it is.")
+        notes.append(f"The images of {', '.join(given_up)} are re-split; --freeze keeps a split as it is.")
     return notes
 
 

@@ -32,7 +32,7 @@ def group_images(
     Args:
         dataset: The dataset.
         group_by: "near-duplicates" for all that a leakage check can see; a pattern that adds to this, of which the first group (or all that
-            it finds) names an image's group; or "none" for nothing but the rows of one file or one picture.
+            it finds) names an image's group; or "none" for nothing but the rows of one file or those that repeat one image.
         duplicates: What the leakage check joins. None: the image files are looked into here.
         ratios: The shares of the splits; a video that is larger than the largest of them is cut.
         progress: Called as the files are looked into.
@@ -56,11 +56,11 @@ def group_images(
         notes.append("No image files were found, so near-duplicates could not be looked for; only names tell which images stay together.")
     else:
         same.append(duplicates.near_group.astype(np.intp))
-        notes += _together(dataset, same[-1], "they are nearly the same picture or the same")
+        notes += _together(dataset, same[-1], "they are nearly the same image or the same")
     namings = _namings(dataset)
     by_name = _named_alike(dataset, namings)
     same += by_name
-    notes += _together(dataset, _joined(by_name), "their names say that they are of one picture")
+    notes += _together(dataset, _joined(by_name), "their names say that they come from one source")
     found = _videos(dataset, namings)
     pieces, cut = _in_pieces(found, same, ratios)
     if found:
@@ -92,7 +92,7 @@ def _joined(labels: Sequence[Labels]) -> NDArray[np.intp]:
 
 
 def _together(dataset: Dataset, label: Labels, why: str) -> list[str]:
-    """Say how many images stay with others; rows that are stated to repeat one picture are one image."""
+    """Say how many images stay with others; rows that are stated to repeat one image count once."""
     rows = np.flatnonzero(~dataset.images.is_repeat & (label >= 0))
     size = np.bincount(label[rows], minlength=1)
     several = int(size[size > 1].sum())
@@ -114,7 +114,7 @@ def _namings(dataset: Dataset) -> list[list[str]]:
 
 
 def _named_alike(dataset: Dataset, namings: Sequence[list[str]]) -> list[Labels]:
-    """Label the images whose names say that they are of one picture, or do so within a folder."""
+    """Label the images whose names say that they come from one source, or do so within a folder."""
     labels: list[Labels] = []
     for names in namings:
         found = sources(dataset, names)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dataset_doctor import weights as class_weights
 from dataset_doctor.balance import SAMPLERS, rebalance
 from dataset_doctor.balance.backgrounds import parse_background
+from dataset_doctor.balance.presets import PRESETS
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import DoctorError, UsageError, did_you_mean
 from dataset_doctor.files.progress import Progress, silent
@@ -25,7 +26,6 @@ from dataset_doctor.formats import fingerprint, read, write
 from dataset_doctor.formats.manifest import NAME as MANIFEST_NAME
 from dataset_doctor.formats.manifest import SCHEMA as MANIFEST_SCHEMA
 from dataset_doctor.losses import LOSSES
-from dataset_doctor.trials.augmentation import PRESETS
 from dataset_doctor.trials.models.classifiers import check_name
 from dataset_doctor.trials.settings import Settings
 from dataset_doctor.verdict import Task
@@ -261,7 +261,7 @@ def _model(arm: Arm, of: Situation) -> Treatment:
 def _asked_differently(arm: Arm, of: Situation) -> Treatment:
     if of.task == "detect":
         raise UsageError(f"`arms={arm.name}` is for classification.", "For a detector compare focal, weights:SCHEME or a sampler.")
-    return Treatment(notes=("These are the baseline's models, asked differently: nothing was trained.",))
+    return Treatment(notes=("These are the baseline's models with adjusted answers: nothing was trained.",))
 
 
 def _from_weights_file(arm: Arm, of: Situation) -> Treatment:
@@ -271,7 +271,7 @@ def _from_weights_file(arm: Arm, of: Situation) -> Treatment:
         differ = sorted(theirs ^ ours)
         which = f"{differ[0]} is only in the {'file' if differ[0] in theirs else 'dataset'}" if differ else "a name is there several times"
         raise UsageError(
-            f"`arms={arm.name}={arm.value}` is for other classes: {len(weighed.classes):,} in the file, {len(dataset.classes):,} in the"
+            f"`arms={arm.name}={arm.value}` has different classes: {len(weighed.classes):,} in the file, {len(dataset.classes):,} in the"
             f" dataset; {which}.",
             "Write one with: dataset-doctor weights DATASET -o weights.json",
         )
@@ -310,7 +310,7 @@ def _from_manifest(arm: Arm, of: Situation) -> Treatment:
 
 
 def _generated(arm: Arm, dataset: Dataset) -> Treatment:
-    """Show the training split of a written copy: some of its pictures are in no other place."""
+    """Show the training split of a written copy: some of its images are in no other place."""
     root = Path(arm.value).parent
     try:
         copy = read(root).with_train()
@@ -319,14 +319,16 @@ def _generated(arm: Arm, dataset: Dataset) -> Treatment:
             f"`arms={arm.name}={arm.value}` names generated images, which are not beside it.", "Give the folder as written."
         ) from error
     if copy.class_names != dataset.class_names:
-        raise UsageError(f"`arms={arm.name}={arm.value}` lies in a dataset of other classes.", "Give the folder as `rebalance` wrote it.")
+        raise UsageError(
+            f"`arms={arm.name}={arm.value}` lies in a dataset with different classes.", "Give the folder as `rebalance` wrote it."
+        )
     if "train" not in copy.splits or not copy.images.in_split[:, copy.splits.index("train")].any():
         raise UsageError(f"`arms={arm.name}={arm.value}` shows no image of the training split.")
     return Treatment(shown=copy)
 
 
 def background_repeats(is_background: NDArray[np.bool_], ratio: str) -> NDArray[np.float64]:
-    """Repeat background pictures, or leave some of each, until the ratio of positive : background holds on average.
+    """Repeat background images, or leave some of each, until the ratio of positive : background holds on average.
 
     >>> background_repeats(np.array([False, False, True]), "1:1").tolist()
     [1.0, 1.0, 2.0]

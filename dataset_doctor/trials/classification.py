@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dataset_doctor.balance.presets import PRESETS
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
 from dataset_doctor.losses import Loss, make_loss, weighted_cross_entropy
 from dataset_doctor.trials.arms import Arm, Treatment, background_repeats
-from dataset_doctor.trials.augmentation import PRESETS, Augmentation, augment
+from dataset_doctor.trials.augmentation import augment
 from dataset_doctor.trials.images import Data, Pictures
 from dataset_doctor.trials.loop import Trained, Trial, autocast, fit, held_on, measured_cost, parameter_groups, peak_memory, place
 from dataset_doctor.trials.metrics import Predictions
@@ -53,14 +54,14 @@ def run(trial: Trial, data: Data) -> Trained:
 
 
 def image_repeats(data: Data, treatment: Treatment) -> NDArray[np.float64]:
-    """Give how often each training picture is shown an epoch (n): that of its image, and of the background beside."""
+    """Give how often each training example is shown an epoch (n): that of its image, and of the background beside."""
     repeats = np.ones(len(data.train))
     if treatment.repeats is not None:
         repeats = repeats * treatment.repeats[data.train.image]
     if treatment.background is not None:
         if not data.has_background:
             raise UsageError(
-                f"background:{treatment.background} needs background pictures, and there are none to classify.",
+                f"background:{treatment.background} needs background images, and there are none to classify.",
                 "For instances of a detection dataset add `background_crops`.",
             )
         repeats = repeats * background_repeats(data.train.label == len(data.class_names) - 1, treatment.background)
@@ -78,12 +79,12 @@ def _loss(data: Data, treatment: Treatment, device: torch.device) -> Loss:
 
 
 class _Job:
-    """The pictures on their device, what is minimised on them, and what chooses the checkpoint."""
+    """The images on their device, what is minimised on them, and what chooses the checkpoint."""
 
     def __init__(self, data: Data, settings: Settings, loss: Loss) -> None:
         self._settings = settings
         self._device = torch.device(settings.device)
-        self._how: Augmentation = PRESETS[settings.augment]
+        self._how = PRESETS[settings.augment].training
         self._loss = loss
         self._pixels = held_on(data.train.pixels, self._device)
         self._label = torch.from_numpy(data.train.label).to(self._device)
@@ -93,7 +94,7 @@ class _Job:
         self._std = torch.tensor(data.std, device=self._device).view(1, 3, 1, 1)
 
     def loss(self, model: nn.Module, rows: Tensor) -> Tensor:
-        """Give the mean loss of training pictures, augmented."""
+        """Give the mean loss of training images, augmented."""
         pictures = augment(self._floats(self._pixels, rows), self._how)
         result: Tensor = self._loss(_logits(model((pictures - self._mean) / self._std)), self._label[rows.to(self._device)])
         return result
@@ -103,7 +104,7 @@ class _Job:
         return self.predict(model, self._val).metrics()["balanced_accuracy"]
 
     def predict(self, model: nn.Module, pictures: Pictures) -> Predictions:
-        """Ask the model for all pictures; halves what is asked at once where memory does not suffice."""
+        """Ask the model for all images; halves what is asked at once where memory does not suffice."""
         model.eval()
         given, at, size = [], 0, 4 * self._settings.batch
         with torch.no_grad():
@@ -125,11 +126,11 @@ class _Job:
         return Predictions(pictures.label, probabilities.astype(np.float32), images)
 
     def one(self) -> Tensor:
-        """Give one picture as the model takes it."""
+        """Give one image as the model takes it."""
         return (self._floats(self._val.pixels, torch.zeros(1, dtype=torch.int64)) - self._mean) / self._std
 
     def _floats(self, pixels: Tensor, rows: Tensor) -> Tensor:
-        """Give pictures (n, 3, S, S) of 0 to 1 on the device, in the channels-last order that they are held in."""
+        """Give images (n, 3, S, S) of 0 to 1 on the device, in the channels-last order that they are held in."""
         taken = pixels[rows.to(pixels.device)].to(self._device, non_blocking=True)
         floats = taken.permute(0, 3, 1, 2).float().div_(255)
         return floats if self._settings.channels_last else floats.contiguous()
@@ -143,14 +144,14 @@ def _logits(output: Tensor | tuple[Tensor, ...]) -> Tensor:
 def adjusted(baseline: Trained, arm: Arm, counts: NDArray[np.int64]) -> Trained:
     """Adjust what a trained model says for how frequent classes were in training, and train nothing.
 
-    The probability of each class is divided by its share of the training pictures to the power of tau, and all are scaled to sum to 1:
+    The probability of each class is divided by its share of the training images to the power of tau, and all are scaled to sum to 1:
     the largest is then the class of the largest logit minus tau × log of the share. Source: Menon et al. 2021, Long-tail Learning via
     Logit Adjustment (section 4.1).
 
     Args:
         baseline: A training of the baseline.
         arm: Its value is tau.
-        counts: Training pictures of each class (K); a class without any counts as the scarcest that has some.
+        counts: Training examples of each class (K); a class without any counts as the scarcest that has some.
     """
     shares = np.maximum(counts, counts[counts > 0].min()) / counts.sum()
     divisor = shares ** float(arm.value)

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dataset_doctor.balance.presets import PRESETS
 from dataset_doctor.dataset import Dataset, Flag, LabelState
 from dataset_doctor.errors import UsageError
 from dataset_doctor.files.progress import Progress, silent
@@ -23,7 +24,7 @@ from dataset_doctor.findings import plural
 from dataset_doctor.pixels import Pixels
 from dataset_doctor.trials import images
 from dataset_doctor.trials.arms import Treatment
-from dataset_doctor.trials.augmentation import PRESETS, augment_with_boxes
+from dataset_doctor.trials.augmentation import augment_with_boxes
 from dataset_doctor.trials.images import Cuts, Pictures
 from dataset_doctor.trials.loop import Trained, Trial, autocast, fit, held_on, measured_cost, parameter_groups, peak_memory, place
 from dataset_doctor.trials.metrics import Detections
@@ -43,7 +44,7 @@ class Scenes:
     """The images of one split, and what is marked in them.
 
     pictures  letterboxed; their windows say where each lies in its image
-    of        int64 (m): picture that each object lies in, rising
+    of        int64 (m): example that each object lies in, rising
     label     int64 (m): class
     box       float64 (m, 4): xyxy in pixels of the image as it is labelled, cut off at its edges
     crowd, ignored  bool (m): a region of many objects, or one that is not to count; they are not trained on
@@ -73,7 +74,7 @@ class Scenes:
 
     @cached_property
     def scale(self) -> NDArray[np.float64]:
-        """Pixels of the picture to a pixel of the image (n)."""
+        """Pixels of the example to a pixel of the image (n)."""
         window = self.pictures.window
         scale: NDArray[np.float64] = self.pictures.pixels.shape[1] / (window[:, 2] - window[:, 0])
         return scale
@@ -81,7 +82,7 @@ class Scenes:
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """What a detector is trained, chosen and measured on: scenes of three splits, for one side of the pictures.
+    """What a detector is trained, chosen and measured on: scenes of three splits, for one side of the images.
 
     class_names   K names
     train_images  int64 (K): training images with each class
@@ -108,7 +109,7 @@ def load(dataset: Dataset, size: int, *, pixels: Pixels | None = None, progress:
 
     Args:
         dataset: What `read` gave.
-        size: Side of the pictures.
+        size: Side of the images.
         pixels: What a scan told; as in `images.load`.
         progress: Called with files decoded and files in all.
     """
@@ -139,7 +140,7 @@ def load(dataset: Dataset, size: int, *, pixels: Pixels | None = None, progress:
 
 
 def _scenes(dataset: Dataset, shown: Pictures, split: int) -> Scenes:
-    """Put the objects of a split beside its pictures; those that cannot be used have no label."""
+    """Put the objects of a split beside its examples; those that cannot be used have no label."""
     annotations = dataset.annotations
     place_of = np.full(dataset.n_images, -1, np.int64)
     place_of[shown.image] = np.arange(len(shown))
@@ -178,9 +179,9 @@ def check(settings: Settings, treatment: Treatment) -> None:
     detectors.check_detector(settings.model)
     detectors.check_loss(settings.model, treatment.loss)
     if settings.dropout:
-        raise UsageError("`dropout` has no place in a detector.", "Leave it out; `weight_decay` is what detectors are regularised by.")
+        raise UsageError("`dropout` is not available for detectors.", "Leave it out; `weight_decay` is what detectors are regularised by.")
     if settings.compile:
-        raise UsageError("`compile` does not go with detectors, whose shapes change from step to step.", "Leave it out.")
+        raise UsageError("`compile` does not work with detectors, whose shapes change from step to step.", "Leave it out.")
 
 
 def run(trial: Trial, views: Views) -> Trained:
@@ -220,12 +221,12 @@ def _weigh(treatment: Treatment, device: torch.device) -> detectors.Weigh:
 
 
 class _Job:
-    """The pictures and boxes on their device, and what chooses the checkpoint."""
+    """The images and boxes on their device, and what chooses the checkpoint."""
 
     def __init__(self, views: Views, settings: Settings) -> None:
         self._views, self._settings = views, settings
         self._device = torch.device(settings.device)
-        self._how = PRESETS[settings.augment]
+        self._how = PRESETS[settings.augment].training
         train, shown = views.train, views.train.trained
         self._pixels = held_on(train.pictures.pixels, self._device)
         scaled = train.box[shown] * train.scale[train.of[shown], None]
@@ -235,7 +236,7 @@ class _Job:
         self._start = np.searchsorted(train.of[shown], np.arange(len(train) + 1))
 
     def loss(self, model: nn.Module, rows: Tensor) -> Tensor:
-        """Give the sum of the detector's losses on training pictures, augmented."""
+        """Give the sum of the detector's losses on training images, augmented."""
         images = self.floats(self._pixels, rows)
         start, end = self._start[rows.numpy()], self._start[rows.numpy() + 1]
         n = end - start
@@ -255,7 +256,7 @@ class _Job:
         return self.detect(model, self._views.val).ap50()
 
     def detect(self, model: nn.Module, scenes: Scenes) -> Detections:
-        """Ask the model for all pictures; halves what is asked at once where memory does not suffice."""
+        """Ask the model for all images; halves what is asked at once where memory does not suffice."""
         model.eval()
         given: list[dict[str, Tensor]] = []
         size = self._settings.batch
@@ -273,7 +274,7 @@ class _Job:
         return _detections(self._views.class_names, scenes, given)
 
     def floats(self, pixels: Tensor, rows: Tensor) -> Tensor:
-        """Give pictures (n, 3, S, S) of 0 to 1 on the device."""
+        """Give images (n, 3, S, S) of 0 to 1 on the device."""
         taken = pixels[rows.to(pixels.device)].to(self._device, non_blocking=True)
         floats = taken.permute(0, 3, 1, 2).float().div_(255)
         return floats if self._settings.channels_last else floats.contiguous()
@@ -288,7 +289,7 @@ def _detections(class_names: tuple[str, ...], scenes: Scenes, given: Sequence[Ma
     label = torch.cat([empty, *(one["labels"] for one in given)]).numpy().astype(np.int64) - 1
     score = torch.cat([empty, *(one["scores"] for one in given)]).numpy().astype(np.float32)
     box = np.clip(box / scenes.scale[image, None], 0, np.tile(scenes.size[image], 2))
-    # Some of torchvision's heads have a place for the label 0, which is no class.
+    # Some of torchvision's heads have a place for the label 0, which is not a class.
     kept = (label >= 0) & np.isfinite(score) & np.isfinite(box).all(axis=1)
     return Detections(
         image=image[kept],

@@ -169,7 +169,7 @@ def _classification(
     if background and dataset.task == "classify":
         raise UsageError("`background_crops` is for instances that are cut out, and these are whole images.", "Leave it out.")
     if margin is not None and not 0 <= margin <= 10:
-        raise UsageError(f"`margin` must be between 0 and 1, got {margin:g}.", "Give a share of an instance's longer side, like 0.1.")
+        raise UsageError(f"`margin` must be between 0 and 10, got {margin:g}.", "Give a share of an instance's longer side, like 0.1.")
     around = images.MARGIN if margin is None else margin
 
     def load(part: Dataset, seen: Pixels, size: int) -> Data:

@@ -1,4 +1,4 @@
-"""Pictures to classify: whole images of class folders, or instances cut out of a detection dataset; decoded once, held as one array.
+"""Examples to classify: whole images of class folders, or crops of instances of a detection dataset; decoded once, held as one array.
 
 A crop is a square around the box, as wide as its longer side and a margin on each side, so that the shape of things stays; where it
 leaves the image, the image's edge goes on. A whole image is resized by its shorter side, and its middle is cut out. Files are decoded at
@@ -40,7 +40,7 @@ _MEMORY_SHARE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """The pictures of one split.
+    """The examples of one split: images, or crops.
 
     pixels  uint8 (n, S, S, 3), RGB; in memory, or in a file where they do not fit
     label   int64 (n): class of each
@@ -57,7 +57,7 @@ class Pictures:
         return len(self.label)
 
     def take(self, rows: NDArray[Any]) -> Pictures:
-        """Take pictures, by number or by Boolean mask."""
+        """Take examples, by number or by Boolean mask."""
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         return Pictures(self.pixels[torch.from_numpy(rows)], self.label[rows], self.image[rows], self.window[rows])
 
@@ -67,9 +67,9 @@ class Data:
     """What a classifier is trained, chosen and measured on.
 
     class_names       K names; the last is the background where crops of it are a class
-    train, val, test  pictures of the splits
-    mean, std         of red, green and blue over the training pictures, 0 to 1
-    size              side of the pictures
+    train, val, test  images of the splits
+    mean, std         of red, green and blue over the training images, 0 to 1
+    size              side of the images
     has_background    the last class is the background
     train_images      int64 (K): training images with each class
     notes             what was left out, one sentence each
@@ -88,14 +88,14 @@ class Data:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """Training pictures of each class (K)."""
+        """Training examples of each class (K)."""
         counted: NDArray[np.int64] = np.bincount(self.train.label, minlength=len(self.class_names)).astype(np.int64)
         return counted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cuts:
-    """Which pictures there are, before a file is opened.
+    """Which examples there are, before a file is opened.
 
     image, label  int64 (n): row of the image, and class
     window        float64 (n, 4): square as xyxy, in the pixels the labels count in; NaN for a whole image
@@ -109,7 +109,7 @@ class Cuts:
     notes: tuple[str, ...]
 
 
-# Which pictures ---------------------------------------------------------------------------------------------------------
+# Which examples ---------------------------------------------------------------------------------------------------------
 
 
 def choose(dataset: Dataset, *, margin: float = MARGIN, background: int = 0) -> Cuts:
@@ -189,12 +189,12 @@ def _free_regions(
 
 
 def load(dataset: Dataset, cuts: Cuts, size: int, *, pixels: Pixels | None = None, progress: Progress = silent) -> Data:
-    """Decode the pictures of the three splits.
+    """Decode the images of the three splits.
 
     Args:
         dataset: What `read` gave.
         cuts: What `choose` gave.
-        size: Side of the pictures.
+        size: Side of the images.
         pixels: What a scan told; files that it could not decode whole are left out, and so are those that fail now.
         progress: Called with files decoded and files in all.
     """
@@ -231,7 +231,7 @@ def load(dataset: Dataset, cuts: Cuts, size: int, *, pixels: Pixels | None = Non
 
 
 def _room(n: int, size: int) -> NDArray[np.uint8]:
-    """Make room for pictures: memory, or a file that the system removes with the process where they would take too much of it."""
+    """Make room for images: memory, or a file that the system removes with the process where they would take too much of it."""
     shape = (n, size, size, 3)
     needed = n * size * size * 3
     try:
@@ -245,7 +245,7 @@ def _room(n: int, size: int) -> NDArray[np.uint8]:
 
 
 def _decode_all(dataset: Dataset, cuts: Cuts, chosen: NDArray[np.intp], held: NDArray[np.uint8], size: int, progress: Progress) -> set[int]:
-    """Decode each image once and cut all its pictures; give the rows of the images that cannot be decoded."""
+    """Decode each image once and cut all examples out of it; give the rows of the images that cannot be decoded."""
     images, first = np.unique(cuts.image[chosen], return_index=True)
     ends = np.append(first[1:], len(chosen))
     assert (np.diff(cuts.image) >= 0).all() or dataset.task == "classify"
@@ -266,7 +266,7 @@ def _decode_all(dataset: Dataset, cuts: Cuts, chosen: NDArray[np.intp], held: ND
 
 
 def _cut(dataset: Dataset, row: int, windows: NDArray[np.float64], out: NDArray[np.uint8], size: int) -> bool:
-    """Decode an image and put its pictures into `out` (windows, S, S, 3); False where it cannot be decoded."""
+    """Decode an image and put its examples into `out` (windows, S, S, 3); False where it cannot be decoded."""
     import cv2
 
     declared = dataset.sizes[row]
@@ -295,7 +295,7 @@ def _cut(dataset: Dataset, row: int, windows: NDArray[np.float64], out: NDArray[
 
 
 def _square(picture: NDArray[np.uint8], window: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Cut a window out of a picture, going on with the edge where it leaves it."""
+    """Cut a window out of an image, going on with the edge where it leaves it."""
     import cv2
 
     height, width = picture.shape[:2]

@@ -3,10 +3,10 @@
 What makes arms comparable:
 
 * Chance has no state. Step s of seed k draws from a generator that is seeded by (k, s); epoch e is put in order by (k, e). So two arms
-  that show the same pictures see the same crops in the same order, whatever one of them did before, and a training that was killed
+  that show the same images see the same crops in the same order, whatever one of them did before, and a training that was killed
   goes on from its checkpoint as if nothing had been.
 * Every arm takes the same number of optimiser steps on batches of the same size. Where memory does not suffice, a batch is computed in
-  parts whose gradients add up: the pictures of each step stay the same.
+  parts whose gradients add up: the images of each step stay the same.
 * The parameters that are kept are those that did best on the validation split; the test split is looked at once, at the end.
 
 `place` is the one seam for devices: what it returns is trained.
@@ -45,10 +45,10 @@ LOOKED_AT = 50
 CHECKPOINT_SECONDS = 60.0
 
 DEVICE_SHARE = 0.5
-"""Share of a device's free memory that pictures may take."""
+"""Share of a device's free memory that images may take."""
 
 MEASURED = 10
-"""Times that a model is asked for one picture."""
+"""Times that a model is asked for one image."""
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AssertionError, EOFError, zipfile.BadZipFile)
 """What comes of reading a file of ours that was damaged."""
@@ -280,7 +280,7 @@ class Order:
         self._rest = self._rest[left:]
 
     def _drawn(self) -> NDArray[np.int64]:
-        # An epoch in which chance shows no picture at all is passed over.
+        # An epoch in which chance shows no image at all is passed over.
         while True:
             self._sampler.set_epoch(self._epoch)
             self._epoch += 1
@@ -412,7 +412,7 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
     """Measure the most memory that is taken meanwhile: on a GPU what tensors hold there, else what the whole process holds.
 
     Of the process, because memory that an earlier training gave back stays with it: a difference would flatter the later ones. Only Linux
-    can begin to count anew.
+    can restart the count.
     """
     peak = Peak()
     if device.type == "cuda":
@@ -437,7 +437,7 @@ def measured_cost(model: nn.Module, ask: Callable[[], object], fitted: Fitted, d
 
     Args:
         model: Trained, in evaluation mode.
-        ask: Asks it for one picture; the middling time of several is its latency.
+        ask: Asks it for one image; the middling time of several is its latency.
         fitted: What `fit` gave.
         device: Where the model is.
         peak: What `peak_memory` gave around `fit`.
@@ -501,7 +501,7 @@ class _Run:
         except (*UNREADABLE, RuntimeError, pickle.UnpicklingError):
             with contextlib.suppress(OSError):
                 path.unlink()
-            raise UsageError(f"The checkpoint {path} cannot be read; it is removed.", "Run again: this training begins anew.") from None
+            raise UsageError(f"The checkpoint {path} cannot be read; it is removed.", "Run again: this training starts over.") from None
         for name in self._NUMBERS:
             setattr(self, name, state[name])
         self.loss = state["losses"]
@@ -509,7 +509,7 @@ class _Run:
 
 
 def _check_finite(run: _Run, label: str) -> None:
-    """Stop where a loss since the last look is no number, naming the step."""
+    """Stop where a loss since the last look is not a number, naming the step."""
     wrong = torch.nonzero(~torch.isfinite(run.loss[run.looked : run.step])).flatten()
     if len(wrong):
         step = run.looked + int(wrong[0])
@@ -541,8 +541,8 @@ def _make_room(run: _Run, optimizer: torch.optim.Optimizer, settings: Settings, 
     optimizer.zero_grad(set_to_none=True)
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    # A batch norm needs two pictures.
+    # A batch norm needs two images.
     if settings.batch // (run.parts * 2) < 2:
-        raise TrainingFailed(f"Memory does not suffice for two pictures of {label}.", "Take a smaller `size` or `model`.")
+        raise TrainingFailed(f"Memory does not suffice for two images of {label}.", "Take a smaller `size` or `model`.")
     run.parts *= 2
     run.notes.append(f"Out of memory at step {run.step + 1:,}: batches of {settings.batch} go on in {run.parts} parts.")

@@ -1,4 +1,4 @@
-"""What trained models did on the test pictures, and the scores that follow; numpy alone.
+"""What trained models did on the test images, and the scores that follow; numpy alone.
 
 Every outcome can be scored again with weights on its images. A bootstrap over images, which keeps the crops or boxes of one image
 together, is then a matrix of such weights.
@@ -38,11 +38,11 @@ class Outcome(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a classifier said of the test pictures.
+    """What a classifier said of the test examples: images, or crops.
 
-    truth          int64 (n): class of each picture
+    truth          int64 (n): class of each example
     probabilities  float32 (n, K): what the model gave each class
-    image          int64 (n): number of the image that each picture is, or was cut from
+    image          int64 (n): number of the image that each example is, or was cut from
     """
 
     truth: NDArray[np.int64]
@@ -68,7 +68,7 @@ class Predictions:
 
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
-        """The most probable class of each picture (n)."""
+        """The most probable class of each example (n)."""
         most_probable: NDArray[np.int64] = self.probabilities.argmax(axis=1).astype(np.int64)
         return most_probable
 
@@ -80,7 +80,7 @@ class Predictions:
 
     @cached_property
     def confusion(self) -> NDArray[np.int64]:
-        """Count pictures by true class (rows) and predicted class (columns): (K, K)."""
+        """Count examples by true class (rows) and predicted class (columns): (K, K)."""
         k = self.n_classes
         counted: NDArray[np.int64] = np.bincount(self.truth * k + self.predicted, minlength=k * k).reshape(k, k).astype(np.int64)
         return counted
@@ -113,7 +113,7 @@ class Predictions:
 
     @cached_property
     def _per_image(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Count per image and class: pictures that were recognised, and pictures."""
+        """Count per image and class: examples that were recognised, and all examples."""
         shape = (self.n_images, self.n_classes)
         there, right = np.zeros(shape), np.zeros(shape)
         np.add.at(there, (self.image, self.truth), 1.0)
@@ -121,7 +121,7 @@ class Predictions:
         return right, there
 
     def per_class(self, weights: Weights) -> NDArray[np.float64]:
-        """Give the recall of each class under weights on the images: (resamples, K), NaN where a class has no picture."""
+        """Give the recall of each class under weights on the images: (resamples, K), NaN where a class has no example."""
         right, there = self._per_image
         pictures = weights @ there
         recall: NDArray[np.float64] = np.divide(weights @ right, pictures, out=np.full(pictures.shape, np.nan), where=pictures > 0)

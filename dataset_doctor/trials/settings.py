@@ -10,9 +10,9 @@ from typing import Literal
 
 import torch
 
+from dataset_doctor.balance.presets import PRESETS
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError, did_you_mean
-from dataset_doctor.trials.augmentation import PRESETS
 from dataset_doctor.verdict import Task
 
 Optimizer = Literal["sgd", "adam", "adamw", "rmsprop"]
@@ -39,7 +39,7 @@ class Settings:
 
     model            a name of `classifiers.MODELS` or of torchvision's registry
     weights          a file of parameters, or one of torchvision's names ("DEFAULT"); None begins from scratch
-    steps, batch     optimiser steps, and pictures in each
+    steps, batch     optimiser steps, and images in each
     optimizer        "sgd" (Nesterov), "adam", "adamw" or "rmsprop"
     lr, weight_decay None takes what suits the optimiser; no decay on norms and biases
     l1               factor of the sum of absolute weights in the loss, on the same parameters that decay
@@ -51,8 +51,8 @@ class Settings:
     freeze           stages, counted from the input, whose parameters stay as they are
     layer_decay      factor of the learning rate from each stage to the one before; 1 trains all alike
     head_steps       of `steps`, those at the beginning that train the last layer alone
-    size             side of the pictures in pixels
-    augment          name of a preset of `augmentation.PRESETS`
+    size             side of the images in pixels
+    augment          name of a preset of `balance.presets`
     device           "cpu", "cuda", "cuda:1", "mps"
     precision        "fp32", or autocast to "bf16" or "fp16"
     channels_last, compile, deterministic  as PyTorch has them

@@ -124,7 +124,7 @@ def after_plan(found: ClassCounts, dataset: Dataset, plan: Mapping[str, Any], sp
     """Put the counts that a plan will leave in the place of today's; tell the plan's method.
 
     Raises:
-        UsageError: the document is no plan for this split of this dataset.
+        UsageError: the document is not a plan for this split of this dataset.
     """
     if plan.get("split") != split:
         raise UsageError(
@@ -136,13 +136,13 @@ def after_plan(found: ClassCounts, dataset: Dataset, plan: Mapping[str, Any], sp
             "The plan does not list its classes with counts before and after.", "Write it with `dataset-doctor rebalance --json`."
         )
     if [row["name"] for row in rows] != list(dataset.class_names):
-        raise UsageError("The plan is for other classes than this dataset's.", "Make it anew for this dataset.")
+        raise UsageError("The plan has different classes from this dataset.", "Make one for this dataset.")
     after = np.array([row["after"] for row in rows], np.int64)
     for row, now in zip(rows, found.instances.tolist(), strict=True):
         if now not in (row["before"], row["after"]):
             raise UsageError(
                 f"The plan was made where {split} held {plural(row['before'], 'instance')} of {row['name']}; now it holds {now:,}.",
-                "Make the plan anew.",
+                "Make a new plan.",
             )
     changed = replace(found, counts=after, within=np.full(len(after), float(after.sum())), instances=after, images=None, n_images=None)
     return changed, str(plan.get("method") or plan.get("command") or "plan")

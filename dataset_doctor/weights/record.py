@@ -133,5 +133,5 @@ def load(path: str | os.PathLike[str]) -> ClassWeights:
         raise UsageError(f"{name}: {error}.") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(
-            f"{name} is no weights file: {error}.", "Write one with: dataset-doctor weights DATASET -o weights.json"
+            f"{name} is not a weights file: {error}.", "Write one with: dataset-doctor weights DATASET -o weights.json"
         ) from error

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import dataset_doctor as dd
-from dataset_doctor.balance import OPERATIONS, PRESETS, rebalance
+from dataset_doctor.balance import OPERATIONS, rebalance
 from dataset_doctor.balance.augmenting import STRONGEST_REPEAT, augmented, parse_augment
 from dataset_doctor.balance.augmenting.following import clipped, follow
+from dataset_doctor.balance.presets import COPIES
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
 from dataset_doctor.formats import read_outlines
@@ -66,7 +67,7 @@ def counts_in(dataset: Dataset, split: str) -> dict[str, int]:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("operation", [*ON_BOXES, ",".join(ON_BOXES)])
 def test_boxes_and_outlines_lie_on_the_pixels_that_they_label(tmp_path: Path, kind: str, operation: str) -> None:
-    """In each copy the red object reaches exactly as far as its label says, whatever was done to the picture, in each format."""
+    """In each copy the red object reaches exactly as far as its label says, whatever was done to the image, in each format."""
     if kind == "yolo-pose":
         operation = ",".join(name for name in operation.split(",") if "flip" not in name)
         if not operation:
@@ -101,7 +102,7 @@ def test_boxes_and_outlines_lie_on_the_pixels_that_they_label(tmp_path: Path, ki
 @pytest.mark.parametrize("target", ["yolo", "voc", "coco"])
 @pytest.mark.parametrize("kind", ["yolo", "voc", "coco-polygon"])
 def test_copies_keep_their_labels_in_another_format(tmp_path: Path, kind: str, target: str) -> None:
-    """A conversion writes the labels of the pictures made, not those of their sources."""
+    """A conversion writes the labels of the images made, not those of their sources."""
     dataset = marked(tmp_path / "source", kind)
     plan = plan_for(dataset, "flip,rotate,scale")
     dd.write(plan.apply(dataset), tmp_path / "out", target)
@@ -119,7 +120,7 @@ def test_copies_keep_their_labels_in_another_format(tmp_path: Path, kind: str, t
 @given(st.lists(st.tuples(st.integers(-20, 40), st.integers(-20, 40)), min_size=3, max_size=12), st.integers(4, 30), st.integers(4, 30))
 @settings(deadline=None)
 def test_a_convex_polygon_is_cut_as_opencv_cuts_it(points: list[tuple[int, int]], width: int, height: int) -> None:
-    """The area that is left of a polygon is that of its intersection with the picture."""
+    """The area that is left of a polygon is that of its intersection with the image."""
     hull = cv2.convexHull(np.array(points, np.float32))[:, 0, :]
     frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     if len(hull) < 3 or cv2.contourArea(hull) < 1:
@@ -134,7 +135,7 @@ def test_a_convex_polygon_is_cut_as_opencv_cuts_it(points: list[tuple[int, int]]
 
 
 def test_records_leave_where_less_than_three_tenths_are_left(tmp_path: Path) -> None:
-    """A box that is moved out of the picture stays with 31 % of it and goes with 29 %; one that gets thinner than 2 px goes as well."""
+    """A box that is moved out of the image stays with 31 % of it and goes with 29 %; one that gets thinner than 2 px goes as well."""
     dataset = marked(tmp_path / "source", "yolo", rare=1, usual=0)
     x1, _, x2, _ = dataset.boxes[0]
     width = x2 - x1
@@ -162,7 +163,7 @@ def test_an_oriented_box_that_is_cut_stays_a_rectangle_inside_the_picture(tmp_pa
 
 
 def test_keypoints_outside_the_copy_are_unlabelled(tmp_path: Path) -> None:
-    """A keypoint that has left the picture has no place and the visibility 0."""
+    """A keypoint that has left the image has no place and the visibility 0."""
     dataset = marked(tmp_path / "source", "yolo-pose", rare=1, usual=0)
     matrix = np.array([[[1.0, 0, -66.0], [0, 1, 0]]])
     outlines = take_outlines(read_outlines(dataset), np.zeros(1, np.intp))
@@ -202,7 +203,7 @@ def test_first_showings_and_labels_of_others_stay_byte_for_byte(tmp_path: Path) 
 
 
 def test_copies_differ_from_each_other_and_from_their_source(tmp_path: Path) -> None:
-    """No two showings of a picture are the same pixels."""
+    """No two showings of an image are the same pixels."""
     dataset = marked(tmp_path / "source", "yolo")
     dd.write(plan_for(dataset, "outdoor,noise").apply(dataset), tmp_path / "out")
     pictures = [data for name, data in contents(tmp_path / "out").items() if name.endswith(".png")]
@@ -325,7 +326,7 @@ def folders(root: Path, counts: dict[str, int]) -> Dataset:
 
 
 def test_mixup_takes_another_picture_of_the_same_class(tmp_path: Path) -> None:
-    """The label of a mixture is true, since both pictures have it; the pixels lie between the two."""
+    """The label of a mixture is true, since both images have it; the pixels lie between the two."""
     dataset = folders(tmp_path / "source", {"a": 3, "b": 9})
     plan = plan_for(dataset, "mixup")
     assert plan.made is not None
@@ -345,7 +346,7 @@ def test_mixup_of_the_only_picture_of_a_class_is_no_mixture(tmp_path: Path) -> N
     """With nothing to mix in, the repeat stays a copy."""
     plan = plan_for(folders(tmp_path / "source", {"a": 1, "b": 4}), "mixup")
     assert plan.made is None
-    assert any("is the only picture of its class" in note for note in plan.notes)
+    assert any("is the only image of its class" in note for note in plan.notes)
 
 
 # Refusals and warnings -------------------------------------------------------------------------------------------------
@@ -370,9 +371,9 @@ def test_names_that_are_not_known_are_refused_with_a_guess(tmp_path: Path) -> No
 
 def test_every_preset_names_operations_and_text_is_never_mirrored() -> None:
     """A preset cannot name what is not there."""
-    for names in PRESETS.values():
+    for names in COPIES.values():
         assert set(names) <= set(OPERATIONS)
-    assert {"flip", "flipud", "rot90"}.isdisjoint(PRESETS["text"] + PRESETS["document"])
+    assert {"flip", "flipud", "rot90"}.isdisjoint(COPIES["text"] + COPIES["document"])
 
 
 def test_keypoints_are_not_mirrored(tmp_path: Path) -> None:
@@ -406,7 +407,7 @@ def test_operations_that_go_against_names_are_warned_of(tmp_path: Path, names: t
 
 
 def edged(root: Path, inside: int) -> Dataset:
-    """Write pictures with small boxes along the left edge, which crops cut away, and some in the middle."""
+    """Write images with small boxes along the left edge, which crops cut away, and some in the middle."""
     for folder in ("images/train", "labels/train"):
         (root / folder).mkdir(parents=True)
     edge = "".join(f"0 {x} {y / 20:.4f} 0.02 0.02\n" for y in range(1, 20) for x in (0.012, 0.988))
@@ -494,7 +495,7 @@ def test_a_sheet_shows_source_and_copy_side_by_side(tmp_path: Path) -> None:
 
 
 def test_maps_send_points_as_pixels() -> None:
-    """Every operation that is geometric keeps the size of the picture, or exchanges its sides."""
+    """Every operation that is geometric keeps the size of the image, or exchanges its sides."""
     for name in GEOMETRIC:
         for seed in range(20):
             change = OPERATIONS[name](np.random.default_rng(seed), 1.0, (160, 120))

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 def noise(seed: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
-    """Draw a dull, uneven picture, no two alike, in which red and blue stand out."""
+    """Draw a dull, uneven image, no two alike, in which red and blue stand out."""
     rng = np.random.default_rng(seed)
     small = rng.integers(70, 130, (6, 8)).astype(np.uint8)
     grey = cv2.resize(small, size, interpolation=cv2.INTER_CUBIC)
@@ -72,7 +72,7 @@ Scene = list[tuple[str, NDArray[np.float64]]]
 
 
 def scenes(cars: int = 12, stars: int = 3, empty: int = 2) -> list[Scene]:
-    """Give what pictures hold: two cars each, one star each, nothing."""
+    """Give what images hold: two cars each, one star each, nothing."""
     made: list[Scene] = [[("car", blob(40, 50 + k % 5, 16)), ("car", blob(110, 70, 12 + k % 4))] for k in range(cars)]
     made += [[("star", blob(60 + 5 * k, 55, 15 + k))] for k in range(stars)]
     return made + [[] for _ in range(empty)]
@@ -160,7 +160,7 @@ def counted(dataset: Dataset) -> dict[str, int]:
 
 
 def pasted(plan: Plan) -> NDArray[np.bool_]:
-    """Tell which labels of the made pictures are those of pasted instances: they come last in each."""
+    """Tell which labels of the made images are those of pasted instances: they come last in each."""
     assert plan.made is not None
     owner = plan.made.owner
     each = np.array([len(recipe.pastes) for recipe in plan.made.recipes])
@@ -203,7 +203,7 @@ def test_what_is_written_is_what_was_planned(kind: str, tmp_path: Path) -> None:
 
 @EVERY_KIND
 def test_boxes_stay_where_the_plan_put_them(kind: str, tmp_path: Path) -> None:
-    """Whatever the format, the boxes of made pictures are read back as planned, to a pixel where a format rounds."""
+    """Whatever the format, the boxes of made images are read back as planned, to a pixel where a format rounds."""
     source = read(MAKERS[kind](tmp_path / "in"))
     plan = rebalance(source, method="copy_paste", target="floor:12", budget=3)
     planned = plan.apply(source)
@@ -217,7 +217,7 @@ def test_boxes_stay_where_the_plan_put_them(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["coco polygons", "coco compressed masks", "coco run lengths"])
 def test_masks_decode_to_the_pixels_that_are_drawn(kind: str, tmp_path: Path) -> None:
-    """COCO's own tools find each object, pasted or partly covered, where the picture shows it: area to 2 %, box to a pixel."""
+    """COCO's own tools find each object, pasted or partly covered, where the image shows it: area to 2 %, box to a pixel."""
     from pycocotools.coco import COCO
 
     source = read(MAKERS[kind](tmp_path / "in"))
@@ -279,7 +279,7 @@ def shown(outlines: Outlines, row: int) -> NDArray[np.bool_]:
 
 
 def test_the_audit_finds_nothing_new(tmp_path: Path) -> None:
-    """Pictures made from one image are stated repeats, and their labels are as sound as those they come from."""
+    """Images made from one image are stated repeats, and their labels are as sound as those they come from."""
     source = read(coco(tmp_path / "in", scenes(cars=20, stars=6)))
     plan = rebalance(source, method="copy_paste", target="floor:30", budget=3)
     write(plan.apply(source), tmp_path / "out")
@@ -296,7 +296,7 @@ def test_the_audit_finds_nothing_new(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a folder of pictures, 0.png to 11.png."""
+    """Make a folder of images, 0.png to 11.png."""
     root = tmp_path_factory.mktemp("pictures")
     for number in range(12):
         cv2.imwrite(str(root / f"{number}.png"), noise(number))
@@ -305,7 +305,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @st.composite
 def crowded(draw_from: st.DrawFn) -> Dataset:
-    """Draw pictures full of boxes of three classes, some of them difficult or crowds; VOC, which has no outlines to read."""
+    """Draw images full of boxes of three classes, some of them difficult or crowds; VOC, which has no outlines to read."""
     rng = np.random.default_rng(draw_from(st.integers(0, 10**6)))
     most, small = draw_from(st.integers(1, 7)), draw_from(st.booleans())
     lines = ["format: voc", "classes: cat dog bird"]
@@ -326,7 +326,7 @@ def crowded(draw_from: st.DrawFn) -> Dataset:
     dataset=crowded(), seed=st.integers(0, 3), target=st.sampled_from(["sqrt", "uniform", "floor:9"]), budget=st.sampled_from([1, 1.5, 4])
 )
 def test_pastes_keep_the_rules(pictures: Path, dataset: Dataset, seed: int, target: str, budget: float) -> None:
-    """No box is covered by more than a quarter, none leaves its picture, and pastes keep apart; the plan is what comes out."""
+    """No box is covered by more than a quarter, none leaves its image, and pastes keep apart; the plan is what comes out."""
     dataset = dataclasses.replace(dataset, root=pictures)
     try:
         plan = rebalance(dataset, method="copy_paste", target=target, budget=budget, seed=seed)
@@ -341,7 +341,7 @@ def test_pastes_keep_the_rules(pictures: Path, dataset: Dataset, seed: int, targ
     if plan.made is None:
         return
     made, new = plan.made, pasted(plan)
-    assert (np.bincount(made.owner[new], minlength=len(made.at)) >= 1).all(), "a picture without a paste"
+    assert (np.bincount(made.owner[new], minlength=len(made.at)) >= 1).all(), "an image without a paste"
     assert (dataset.annotations.image[made.origin[~new]] == rows[made.at[made.owner[~new]]]).all()
     assert (np.bincount(made.owner[new], minlength=len(made.at)) <= 3).all()
     flags = dataset.annotations.flags[made.origin[new]]
@@ -370,7 +370,7 @@ def test_every_instance_is_pasted_once_before_any_is_twice(tmp_path: Path) -> No
 
 
 def test_backgrounds_are_pasted_into_first_and_an_object_never_into_its_own_picture(tmp_path: Path) -> None:
-    """As long as there are backgrounds, pictures with cars are left alone; and no object is set beside itself."""
+    """As long as there are backgrounds, images with cars are left alone; and no object is set beside itself."""
     source = read(coco(tmp_path / "in", scenes(empty=6)))
     plan = rebalance(source, method="copy_paste", target="floor:9", budget=3)
 
@@ -382,7 +382,7 @@ def test_backgrounds_are_pasted_into_first_and_an_object_never_into_its_own_pict
 
 
 def dataset_images(plan: Plan) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Give for each recipe's paste the picture it is from, and the picture it is in."""
+    """Give for each recipe's paste the image it is from, and the image it is in."""
     assert plan.made is not None
     pairs = [(paste.picture, recipe.picture) for recipe in plan.made.recipes for paste in recipe.pastes]
     return np.array([one for one, _ in pairs]), np.array([other for _, other in pairs])
@@ -428,7 +428,7 @@ def test_pasting_separates_what_repeats_cannot(tmp_path: Path) -> None:
 
 
 def test_a_budget_that_ends_before_the_target_is_said(tmp_path: Path) -> None:
-    """One picture more than there are takes three stars."""
+    """One image more than there are takes three stars."""
     source = read(coco(tmp_path / "in", scenes()))
     plan = rebalance(source, method="copy_paste", target="floor:20", budget=18 / 17)
 
@@ -464,7 +464,7 @@ def test_only_whole_instances_are_pasted(tmp_path: Path) -> None:
 
 
 def test_a_class_in_every_picture_is_filled_as_far_as_pictures_allow(tmp_path: Path) -> None:
-    """Each picture pasted into brings its own star: the target is reached but never exceeded."""
+    """Each image pasted into brings its own star: the target is reached but never exceeded."""
     source = read(coco(tmp_path / "in", [[("star", blob(50 + k, 60, 15)), ("car", blob(120, 60, 14))] for k in range(6)]))
     plan = rebalance(source, method="copy_paste", target="floor:13", budget=3)
 
@@ -472,7 +472,7 @@ def test_a_class_in_every_picture_is_filled_as_far_as_pictures_allow(tmp_path: P
 
 
 def test_a_class_that_is_filled_does_not_stop_the_others(tmp_path: Path) -> None:
-    """Every picture holds a car, and cars reach their target soon: stars are pasted all the same, and the plan says what that costs."""
+    """Every image holds a car, and cars reach their target soon: stars are pasted all the same, and the plan says what that costs."""
     source = read(coco(tmp_path / "in", [*scenes(cars=0, stars=0, empty=0), *([[("car", blob(120, 60, 14))]] * 6), *scenes(0, 2, 0)]))
     plan = rebalance(source, method="copy_paste", target="floor:8", budget=3)
 
@@ -493,7 +493,7 @@ def counts_file(folder: Path, **counts: int) -> Path:
 
 
 def test_one_picture_alone_is_pasted_into(tmp_path: Path) -> None:
-    """With a single picture there is no other to choose."""
+    """With a single image there is no other to choose."""
     source = read(coco(tmp_path / "in", [[("star", blob(40, 40, 12))]]))
     plan = rebalance(source, method="copy_paste", target="floor:4", budget=2)
 
@@ -501,7 +501,7 @@ def test_one_picture_alone_is_pasted_into(tmp_path: Path) -> None:
 
 
 def test_pictures_that_cannot_be_read_are_left_as_they_are(tmp_path: Path) -> None:
-    """A picture that does not decode is neither pasted from nor into, and is written as it is."""
+    """An image that does not decode is neither pasted from nor into, and is written as it is."""
     root = coco(tmp_path / "in", scenes(stars=2, empty=1))
     broken = root / "train/12.png"
     broken.write_bytes(broken.read_bytes()[:60])
@@ -515,7 +515,7 @@ def test_pictures_that_cannot_be_read_are_left_as_they_are(tmp_path: Path) -> No
 
 
 def test_objects_larger_than_a_picture_are_shrunk_to_fit(tmp_path: Path) -> None:
-    """An object of a large picture goes whole into small ones."""
+    """An object of a large image goes whole into small ones."""
     root = coco(tmp_path / "in", scenes(cars=3, stars=1, empty=0))
     document = json.loads((root / "train/_annotations.coco.json").read_text())
     for image in document["images"][:3]:
@@ -535,7 +535,7 @@ def test_no_pictures_are_an_error(tmp_path: Path) -> None:
     root = coco(tmp_path / "in", scenes())
     for file in (root / "train").glob("*.png"):
         file.unlink()
-    with pytest.raises(UsageError, match="needs pictures, and none of this split can be used"):
+    with pytest.raises(UsageError, match="needs images, and none of this split can be used"):
         rebalance(read(root), method="copy_paste", target="floor:20")
 
 
@@ -560,7 +560,7 @@ def test_class_folders_are_refused() -> None:
         ({"background": "10%"}, 'background="10%" is not for copy_paste'),
         ({"min_repeat": 0}, "min_repeat=0 is for optimal"),
         ({"threshold": 0.1}, "threshold is for repeat_factor"),
-        ({"target": "floor:many"}, "after floor: comes a whole number"),
+        ({"target": "floor:many"}, "floor: takes a whole number"),
     ],
 )
 def test_options_that_mean_nothing_here_are_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Samplers of imbalanced-learn as methods: on row numbers where they draw by chance, on small pictures where they look."""
+"""Samplers of imbalanced-learn as methods: on row numbers where they draw by chance, on small images where they look."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dataset_doctor.errors import UsageError
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Forty dark pictures and twelve bright ones in class folders; one of the dark folder is as bright, one file is no picture."""
+    """Forty dark images and twelve bright ones in class folders; one of the dark folder is as bright, one file is no image."""
     root = tmp_path_factory.mktemp("pictures")
     random = np.random.default_rng(0)
     for name, n, low, high in (("dark", 40, 0, 90), ("bright", 12, 160, 255)):
@@ -26,7 +26,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
             bright = name == "bright" or i == 0
             values = random.integers(160 if bright else low, 255 if bright else high, (24, 24, 3), dtype=np.uint8)
             Image.fromarray(values).save(root / name / f"{i:02}.png")
-    (root / "dark" / "broken.png").write_bytes(b"\x89PNG no picture")
+    (root / "dark" / "broken.png").write_bytes(b"\x89PNG no image")
     return dd.read(root)
 
 
@@ -69,7 +69,7 @@ def test_counts_are_the_targets(pictures: Dataset) -> None:
 
 
 def test_features_are_what_the_pictures_show(pictures: Dataset) -> None:
-    """Of the dark folder, the one bright picture is what does not fit; the file that is no picture stays."""
+    """Of the dark folder, the one bright image is what does not fit; the file that is no image stays."""
     plan = rebalance(pictures, method="imblearn:EditedNearestNeighbours")
     gone = set(pictures.images.file_name.tolist()) - set(pictures.images.file_name[plan.rows].tolist())
 
@@ -77,8 +77,8 @@ def test_features_are_what_the_pictures_show(pictures: Dataset) -> None:
 
 
 def test_what_makes_up_samples_is_refused(pictures: Dataset) -> None:
-    """SMOTE's rows are no pictures; a misspelt name gets its neighbour."""
-    with pytest.raises(UsageError, match="chooses among pictures"):
+    """SMOTE's rows are no images; a misspelt name gets its neighbour."""
+    with pytest.raises(UsageError, match="chooses among images"):
         rebalance(pictures, method="imblearn:SMOTE")
     with pytest.raises(UsageError) as error:
         rebalance(pictures, method="imblearn:RandomOversampler")
@@ -86,7 +86,7 @@ def test_what_makes_up_samples_is_refused(pictures: Dataset) -> None:
 
 
 def test_what_it_cannot_do_becomes_one_line(tmp_path: Path) -> None:
-    """Two pictures of a class are too few for three neighbours."""
+    """Two images of a class are too few for three neighbours."""
     for name, n in (("a", 8), ("b", 2)):
         (tmp_path / name).mkdir()
         for i in range(n):

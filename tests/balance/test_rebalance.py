@@ -180,7 +180,7 @@ def test_by_default_folders_are_oversampled_and_boxes_repeated_where_that_helps(
     [
         ({"method": "oversampel"}, 'method="oversampel" is not known', "Did you mean oversample?"),
         ({"method": "imblearn:RandomOverSampler"}, "for image folders", "Choose from"),
-        ({"method": "imblearn:SMOTE"}, "chooses among pictures", ""),
+        ({"method": "imblearn:SMOTE"}, "chooses among images", ""),
         ({"method": "none", "budget": 0}, "budget must be positive, got 0", "1.5"),
         ({"method": "none", "budget": float("nan")}, "budget must be positive, got nan", ""),
         ({"method": "oversample", "budget": 0.5}, "oversample drops no image", "undersample"),
@@ -298,7 +298,7 @@ def test_a_rule_of_its_own_does_not_look_at_the_target() -> None:
 
     assert notes == (
         "repeat_factor has a rule of its own: the target uniform is not looked at.",
-        "Images are repeated for classes of a frequency below 83 %, the 90% quantile of the classes.",
+        "Images are repeated for classes with a frequency below 83 %, the 90% quantile of the classes.",
     )
     lowered = rebalance(boxes(160, 16), method="repeat_factor", threshold=0.9, budget=1.1).notes[-1]
     assert lowered.endswith("The threshold asked for, 0.9, goes beyond the budget of 1.1 ×.")
@@ -406,7 +406,7 @@ def test_the_default_is_what_the_audit_recommends(shared_data: Path, folder: str
 
 
 def test_what_is_repeated_on_purpose_is_no_drift_between_splits() -> None:
-    """The audit of a balanced copy compares pictures, not showings; copies that nobody states to be such still count."""
+    """The audit of a balanced copy compares images, not showings; copies that nobody states to be such still count."""
     lines = ["format: folder", "task: classify", "classes: cat dog"]
     lines += [f"{split}/{name}/{at}.jpg 100x80 {split}" for split, counts in (("train", (400, 40)), ("val", (200, 20)))
               for name, n in zip(("cat", "dog"), counts, strict=True) for at in range(n)]  # fmt: skip

@@ -27,7 +27,7 @@ class Folder:
 
 Node = bytes | Link | Pipe | Folder
 Tree = dict[str, Node]
-"""What lies where, by path with `/`; bytes that are no UTF-8 stand in names as surrogates."""
+"""What lies where, by path with `/`; bytes that are not UTF-8 stand in names as surrogates."""
 
 
 def plant(tree: Tree, root: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pictures and folders of them for the tests of the scan, and functions for its workers to run."""
+"""Images and folders of them for the tests of the scan, and functions for its workers to run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dataset_doctor.formats import read
 
 
 def photo(seed: int = 0, width: int = 320, height: int = 240) -> NDArray[np.uint8]:
-    """Make a smooth random picture in colour, with a little texture: something to hash."""
+    """Make a smooth random image in colour, with a little texture: something to hash."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (7, 9, 3), np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
     noisy = np.asarray(coarse, np.int16) + rng.integers(-6, 7, (height, width, 3))
@@ -27,7 +27,7 @@ def photo(seed: int = 0, width: int = 320, height: int = 240) -> NDArray[np.uint
 
 
 def encoded(picture: NDArray[np.uint8] | Image.Image, file_format: str = "JPEG", **options: object) -> bytes:
-    """Encode a picture with Pillow."""
+    """Encode an image with Pillow."""
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     stream = io.BytesIO()
     image.save(stream, file_format, **options)

@@ -250,10 +250,10 @@ def test_the_cache_forgets_what_was_used_longest_ago(tmp_path: Path, monkeypatch
 
 
 def test_thumbnails_come_from_the_cache_too(tmp_path: Path) -> None:
-    """Luma of the upright picture, 32 × 32; what cannot be decoded is black; the second time no worker is started."""
+    """Luma of the upright image, 32 × 32; what cannot be decoded is black; the second time no worker is started."""
     halves = np.zeros((120, 160, 3), np.uint8)
     halves[:, 80:] = 255
-    dataset = folder_of(tmp_path / "data", {"a.png": encoded(halves, "PNG"), "b.jpg": b"no picture"})
+    dataset = folder_of(tmp_path / "data", {"a.png": encoded(halves, "PNG"), "b.jpg": b"no image"})
     pixels = scan(dataset, cache=tmp_path / "cache")
     shown: list[str] = []
     of = thumbnails(dataset, pixels, cache=tmp_path / "cache", progress=lambda what, done, total: shown.append(what))
@@ -267,7 +267,7 @@ def test_thumbnails_come_from_the_cache_too(tmp_path: Path) -> None:
 
 
 def test_channel_statistics_are_pooled_over_the_training_split(tmp_path: Path) -> None:
-    """A black picture of 100 × 100 and a white one of 100 × 300 in train: mean ¾, deviation √3⁄4; other splits do not count."""
+    """A black image of 100 × 100 and a white one of 100 × 300 in train: mean ¾, deviation √3⁄4; other splits do not count."""
     for split, name, level, height in (("train", "a", 0, 100), ("train", "b", 255, 300), ("val", "a", 128, 400), ("val", "b", 9, 9)):
         (tmp_path / split / name).mkdir(parents=True)
         (tmp_path / split / name / "x.png").write_bytes(encoded(np.full((height, 100, 3), level, np.uint8), "PNG"))

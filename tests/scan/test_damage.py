@@ -16,7 +16,7 @@ from dataset_doctor.scan import scan
 from tests.scan.pictures import encoded, folder_of, photo
 
 SIZES = ((160, 120), (320, 240), (640, 480), (1280, 960))
-"""Pictures that the scan decodes in full, at a half, a quarter and an eighth of their scale."""
+"""Images that the scan decodes in full, at a half, a quarter and an eighth of their scale."""
 
 KINDS: list[dict[str, Any]] = [{}, {"progressive": True}, {"restart_marker_blocks": 40}, {"subsampling": 0}]
 DAMAGE = ("cut", "cut, with an end mark", "one byte", "random bytes", "zeros", "bytes removed")

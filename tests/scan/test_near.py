@@ -1,4 +1,4 @@
-"""Pictures that are the same, or nearly so: every pair is found, no crowd makes it slow, and none is believed without a look."""
+"""Images that are the same, or nearly so: every pair is found, no crowd makes it slow, and none is believed without a look."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_fewer_bits_may_differ_among_more_pictures() -> None:
     assert [max_bits_for(n) for n in (0, 1, 1_000, 118_000, 1_000_000, 10_000_000)] == [6, 6, 6, 6, 4, 3]
 
 
-# Turned pictures ----------------------------------------------------------------------------------------------------
+# Turned images ----------------------------------------------------------------------------------------------------
 
 
 def brute_force_turned(hashes: np.ndarray, max_bits: int) -> list[tuple[int, int, int, int]]:
@@ -131,7 +131,7 @@ def brute_force_turned(hashes: np.ndarray, max_bits: int) -> list[tuple[int, int
     max_bits=st.integers(0, 8) | st.just(17),
 )
 def test_every_turned_pair_is_found_once(seeds: list[tuple[int, bool]], changes: list[tuple[int, int, list[int]]], max_bits: int) -> None:
-    """For any hashes, those of symmetric pictures too, and any limit the pairs, distances and turns are those of comparing all with all."""
+    """For any hashes, those of symmetric images too, and any limit the pairs, distances and turns are those of comparing all with all."""
     column = np.array([seed for seed, _ in seeds], np.uint64)
     column = np.where([symmetric for _, symmetric in seeds], column | turned(column, 5), column)
     copies = [
@@ -157,7 +157,7 @@ def test_turning_back_undoes_a_turn() -> None:
 
 
 def turned_picture(picture: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn a picture as the EXIF standard says that one stored with this orientation is to be shown."""
+    """Turn an image as the EXIF standard says that one stored with this orientation is to be shown."""
     clockwise = {1: 0, 2: 0, 3: 2, 4: 2, 5: 3, 6: 1, 7: 1, 8: 3}[orientation]
     mirrored = picture[:, ::-1] if orientation in (2, 4, 5, 7) else picture
     return np.rot90(mirrored, -clockwise)
@@ -187,7 +187,7 @@ def test_turned_and_mirrored_copies_of_photos_are_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("symmetry", ["left-right", "diagonal", "all"])
 def test_a_symmetric_photo_is_no_copy_of_itself(tmp_path: Path, symmetry: str) -> None:
-    """A picture that looks the same when mirrored or turned is in no pair, and its copy is told as a copy that is not turned."""
+    """An image that looks the same when mirrored or turned is in no pair, and its copy is told as a copy that is not turned."""
     square = photo(4, 240, 240).astype(np.uint16)
     if symmetry != "diagonal":
         square = (square + square[:, ::-1]) // 2
@@ -234,7 +234,7 @@ def test_same_bytes_and_same_pixels_make_one_group() -> None:
 
 
 def test_near_pairs_join_the_copies_of_both() -> None:
-    """One picture of each exact group is compared; the cluster holds all of them, and the pairs no identical ones."""
+    """One image of each exact group is compared; the cluster holds all of them, and the pairs no identical ones."""
     result = duplicates(
         "a.jpg 9x9 perceptual=ff00 content_hash=a\n"
         "b.jpg 9x9 perceptual=ff00 content_hash=a\n"
@@ -251,7 +251,7 @@ def test_near_pairs_join_the_copies_of_both() -> None:
 
 
 def test_flat_pictures_are_compared_exactly_only() -> None:
-    """Black pictures have alike hashes and are no near copies; the same black file twice is."""
+    """Black images have alike hashes and are no near copies; the same black file twice is."""
     lines = [f"{i}.jpg 9x9 perceptual=aaaa is_flat=1 content_hash={max(i, 1)}" for i in range(50)]
 
     result = duplicates("\n".join(lines))

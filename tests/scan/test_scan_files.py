@@ -31,7 +31,7 @@ def scanned(root: Path, files: dict[str, bytes]) -> dict[str, tuple[Pixels, int]
 
 
 def test_formats_modes_and_depths(tmp_path: Path) -> None:
-    """Each format is known by its content, with its mode as Pillow names it, the bits it stores, and its number of pictures."""
+    """Each format is known by its content, with its mode as Pillow names it, the bits it stores, and its number of images."""
     image = Image.fromarray(photo())
     grey16 = Image.fromarray(photo()[..., 0].astype(np.uint16) * 257)
     frames = {"save_all": True, "append_images": [Image.fromarray(255 - photo())]}
@@ -77,7 +77,7 @@ def test_a_picture_only_pillow_reads_is_suspect(tmp_path: Path) -> None:
 
 
 def test_exif_turns_the_picture(tmp_path: Path) -> None:
-    """Whatever orientation a file is stored in, the upright picture has the hash of the plain one; those of others follow from it."""
+    """Whatever orientation a file is stored in, the upright image has the hash of the plain one; those of others follow from it."""
     upright = Image.fromarray(photo(3))
     undo = {
         1: None, 2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -137,7 +137,7 @@ def test_what_exif_gives_away(tmp_path: Path) -> None:
 
 
 def test_damage(tmp_path: Path) -> None:
-    """Cut off, damaged inside, and no picture at all are told apart, with a reason; what is merely untidy is sound."""
+    """Cut off, damaged inside, and no image at all are told apart, with a reason; what is merely untidy is sound."""
     jpeg, png = encoded(photo(), quality=90), encoded(photo(), "PNG")
     half = len(jpeg) // 2
     thumbnail_exif = b"Exif\0\0" + jpeg[:2000] + b"\xff\xd9"
@@ -204,7 +204,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
 
 
 def test_statistics_of_known_pictures(tmp_path: Path) -> None:
-    """Brightness, contrast, colours, entropy and flatness of pictures whose values can be told by head."""
+    """Brightness, contrast, colours, entropy and flatness of images whose values can be told by head."""
     grey = np.full((120, 160, 3), 51, np.uint8)
     halves = np.zeros((120, 160, 3), np.uint8)
     halves[:, 80:] = 255
@@ -227,7 +227,7 @@ def test_statistics_of_known_pictures(tmp_path: Path) -> None:
 
 
 def test_a_small_coloured_object_is_chroma_and_its_place_is_detail(tmp_path: Path) -> None:
-    """Chroma is that of the most coloured hundredth of a picture; detail is where luma bends, not where it slopes."""
+    """Chroma is that of the most coloured hundredth of an image; detail is where luma bends, not where it slopes."""
     grey = np.repeat(np.linspace(40, 200, 160).astype(np.uint8)[None, :, None], 120, axis=0).repeat(3, axis=2)
     can = grey.copy()
     can[47:56, 104:116] = (200, 30, 30)  # in the seventh and eighth of 16 rows, and the third of 4 columns
@@ -240,12 +240,12 @@ def test_a_small_coloured_object_is_chroma_and_its_place_is_detail(tmp_path: Pat
     row = rows["can.png"][1]
     assert float(pixels.chroma[row]) == pytest.approx(170 / 255, abs=0.02)
     assert int(pixels.detail[row]) == 1 << (63 - (4 * 6 + 2)) | 1 << (63 - (4 * 7 + 2))
-    # A difference of levels, which is as dark as the picture.
+    # A difference of levels, which is as dark as the image.
     assert float(pixels.chroma[rows["dim.png"][1]]) == pytest.approx(42 / 255, abs=0.02)
 
 
 def test_sharpness_falls_with_blur_at_any_size(tmp_path: Path) -> None:
-    """A blurred picture is less sharp than itself, and one picture in two sizes is about equally sharp."""
+    """A blurred image is less sharp than itself, and one image in two sizes is about equally sharp."""
     from PIL import ImageFilter
 
     sharp = Image.fromarray(np.kron(np.random.default_rng(0).integers(0, 256, (30, 40), np.uint8), np.ones((24, 24), np.uint8)))
@@ -262,7 +262,7 @@ def test_sharpness_falls_with_blur_at_any_size(tmp_path: Path) -> None:
 
 
 def test_copies_hash_alike_and_others_do_not(tmp_path: Path) -> None:
-    """Recompressed, resized and brightened copies differ in few bits; unrelated pictures in about half of them."""
+    """Recompressed, resized and brightened copies differ in few bits; unrelated images in about half of them."""
     image = Image.fromarray(photo(1, 640, 480))
     files = {
         "a.jpg": encoded(image, quality=95),
@@ -297,12 +297,12 @@ def test_identical_pixels_in_other_bytes(tmp_path: Path) -> None:
     assert hashes["a.jpg"] == hashes["b.jpg"] == hashes["c.png"] == hashes["f.jpg"]
     assert hashes["d.jpg"] != hashes["a.jpg"]
     assert hashes["e.jpg"] == b""
-    assert hashes["g.png"] == b"", "a picture of another size need not be decoded in full"
+    assert hashes["g.png"] == b"", "an image of another size need not be decoded in full"
     assert pixels.content_hash[rows["a.jpg"][1]] == pixels.content_hash[rows["f.jpg"][1]] != pixels.content_hash[rows["b.jpg"][1]]
 
 
 def test_identical_pixels_among_many_flat_pictures(tmp_path: Path) -> None:
-    """Forty pictures without structure, two thirds of them of another size, have one hash: the PNG and the BMP of one colour are found."""
+    """Forty images without structure, two thirds of them of another size, have one hash: the PNG and the BMP of one colour are found."""
     files = {}
     for number in range(40):
         colour = (number * 6, 255 - number * 6, 40)
@@ -320,7 +320,7 @@ def test_identical_pixels_among_many_flat_pictures(tmp_path: Path) -> None:
 
 
 def test_identical_pixels_among_many_with_one_hash(tmp_path: Path) -> None:
-    """Where 36 sizes of one picture have one hash, the PNG and the BMP of each size are found, and no size has those of another."""
+    """Where 36 sizes of one image have one hash, the PNG and the BMP of each size are found, and no size has those of another."""
     picture = Image.fromarray(photo(8, 400, 300)).filter(ImageFilter.GaussianBlur(12))
     files = {}
     for number in range(36):

@@ -39,7 +39,7 @@ def drawn(text: str, **changes: object) -> Dataset:
 
 
 def same(*groups: tuple[int, ...], n: int) -> Duplicates:
-    """Say that images are nearly the same picture."""
+    """Say that images are nearly the same image."""
     near = np.full(n, -1, np.int32)
     for number, group in enumerate(groups):
         near[list(group)] = number
@@ -259,7 +259,7 @@ def test_a_rare_class_is_in_every_split() -> None:
 
 
 def test_a_class_that_cannot_be_in_every_split_goes_to_train_and_is_named() -> None:
-    """Two images of a class, or three that are one picture, cannot be in three splits."""
+    """Two images of a class, or three that are one image, cannot be in three splits."""
     dataset = drawn("classes: cat owl elk\na.jpg 9x9 x90\n  cat 0 0 9 9\nb.jpg 9x9 x2\n  owl 0 0 9 9\nc.jpg 9x9 x3\n  elk 0 0 9 9")
     plan = split(dataset, group_by="near-duplicates", duplicates=same((92, 93, 94), n=95))
 
@@ -378,7 +378,7 @@ def test_images_that_a_pattern_does_not_match_are_groups_of_their_own() -> None:
 
 
 def test_a_pattern_and_duplicates_go_together() -> None:
-    """Patients that share a picture are one group."""
+    """Patients that share an image are one group."""
     dataset = drawn(PATIENTS)
     plan = split(dataset, ratios=(0.5, 0.5), group_by=r"^(p\d+)/", duplicates=same((0, 17), n=18))
 
@@ -422,7 +422,7 @@ def test_names_tell_versions_of_one_picture() -> None:
         part = part_of(plan, dataset)
         assert part[0] == part[1] and part[2] == part[3]
         assert source_in_several_splits(plan.apply(dataset), Facts(statistics(dataset), POLICIES["none"])) is None
-    assert note(plan, "names") == "4 images in 2 groups stay together because their names say that they are of one picture."
+    assert note(plan, "names") == "4 images in 2 groups stay together because their names say that they come from one source."
 
 
 def test_without_image_files_only_names_tell() -> None:
@@ -517,7 +517,7 @@ def in_two_splits(names: tuple[str, ...]) -> Dataset:
 
 @pytest.mark.parametrize("names", OF_ONE_PICTURE)
 def test_names_that_tell_of_one_picture(names: tuple[str, ...]) -> None:
-    """An error where the name is surely that of one picture, else a warning."""
+    """An error where the name is surely that of one image, else a warning."""
     dataset = in_two_splits(names)
 
     found = source_in_several_splits(dataset, Facts(statistics(dataset), POLICIES["none"]))
@@ -555,7 +555,7 @@ FOLDERS = st.sampled_from(["", "train/", "valid/images/", "cam1/", "cam2/raw/", 
 
 @st.composite
 def related(draw: st.DrawFn) -> list[tuple[str, int, int]]:
-    """Draw images: a path, the number of a picture, and how much brighter it is there."""
+    """Draw images: a path, the number of an image, and how much brighter it is there."""
     images: dict[str, tuple[int, int]] = {}
     for number in range(draw(st.integers(12, 30))):
         stem, end = draw(STEMS), draw(ENDS)
@@ -618,7 +618,7 @@ def test_rows_that_repeat_one_picture_stay_together() -> None:
 
 
 def test_rows_of_one_file_stay_together() -> None:
-    """A file that the labels describe twice is one picture, whatever its rows are called."""
+    """A file that the labels describe twice is one image, whatever its rows are called."""
     dataset = drawn("classes: cat\na.jpg 9x9 x10\n  cat 0 0 9 9\nsame.jpg 9x9\n  cat 0 0 9 9\nsame.jpg 9x9\n  cat 0 0 9 9")
     for seed in range(5):
         assert len(set(part_of(split(dataset, ratios=(0.5, 0.5), group_by="none", seed=seed), dataset)[10:])) == 1
@@ -635,13 +635,13 @@ def old() -> Dataset:
     return dataclasses.replace(dataset, splits=tuple("val" if name == "valid" else name for name in dataset.splits))
 
 
-def test_old_splits_are_divided_anew_and_keep_their_spelling() -> None:
+def test_old_splits_are_re_split_and_keep_their_spelling() -> None:
     """All images are divided, and a note says so."""
     plan = split(old(), group_by="none")
 
     assert sizes(plan) == [80, 10, 10]
     assert (plan.splits, plan.split_spelling) == (("train", "val", "test"), ("train", "valid", "test"))
-    assert note(plan, "anew") == "The images of train (70), test (10), val (20) are divided anew; --freeze keeps a split as it is."
+    assert note(plan, "re-split") == "The images of train (70), test (10), val (20) are re-split; --freeze keeps a split as it is."
     assert {change.name: (change.images_before, change.images_after) for change in plan.split_changes} == {
         "train": (70, 80), "test": (10, 10), "val": (20, 10)
     }  # fmt: skip
@@ -743,7 +743,7 @@ def test_own_names_are_written_as_given() -> None:
     assert (plan.splits, plan.split_spelling) == (("train", "holdout"), ("Training", "holdout"))
 
 
-# Real pictures ----------------------------------------------------------------------------------------------------------
+# Real images ----------------------------------------------------------------------------------------------------------
 
 
 def leaks(plan: Plan, dataset: Dataset, duplicates: Duplicates) -> bool:
@@ -753,7 +753,7 @@ def leaks(plan: Plan, dataset: Dataset, duplicates: Duplicates) -> bool:
 
 
 def test_copies_of_one_picture_never_leak(tmp_path: Path) -> None:
-    """Pictures with a smaller and a byte-identical copy each are found, and end in one split; divided one by one they leak."""
+    """Images with a smaller and a byte-identical copy each are found, and end in one split; divided one by one they leak."""
     from PIL import Image
 
     random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Pictures to train on, as arrays and as files: a colour a class under noise, and handwritten digits with a long tail."""
+"""Images to train on, as arrays and as files: a colour a class under noise, and handwritten digits with a long tail."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ QUICK = Settings(model="cifar_resnet8", size=16, steps=12, batch=8, evaluations=
 
 
 def noisy(label: int, side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw a picture of a class: its colour, under coarse and fine noise, so that no two are alike."""
+    """Draw an image of a class: its colour, under coarse and fine noise, so that no two are alike."""
     coarse = np.kron(rng.normal(0, 40, (4, 4, 3)), np.ones((side // 4, side // 4, 1)))
     return np.clip(COLOURS[label] + coarse + rng.normal(0, 25, (side, side, 3)), 0, 255).astype(np.uint8)
 
 
 def pictures(labels: Sequence[int], side: int, seed: int) -> Pictures:
-    """Draw pictures of these classes, an image each."""
+    """Draw images of these classes, an image each."""
     rng = np.random.default_rng(seed)
     pixels = np.stack([noisy(label, side, rng) for label in labels])
     n = len(labels)
@@ -34,7 +34,7 @@ def pictures(labels: Sequence[int], side: int, seed: int) -> Pictures:
 
 
 def drawn(counts: Sequence[int] = (24, 12, 6), *, side: int = 16, held_out: int = 6) -> Data:
-    """Make training pictures by class, and as many of each class in val and test."""
+    """Make training images by class, and as many of each class in val and test."""
     k = len(counts)
     train = pictures(np.repeat(np.arange(k), counts).tolist(), side, 1)
     rest = np.repeat(np.arange(k), held_out).tolist()
@@ -72,7 +72,7 @@ def long_tailed_digits(largest: int = 90, ratio: float = 30.0) -> Data:
 
 
 def write_folders(root: Path, counts: Mapping[str, Sequence[int]], *, side: int = 24, seed: int = 0) -> Path:
-    """Write class folders: `counts` gives for each split the pictures of each class."""
+    """Write class folders: `counts` gives for each split the images of each class."""
     rng = np.random.default_rng(seed)
     for split, numbers in counts.items():
         for label, n in enumerate(numbers):

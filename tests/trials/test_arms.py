@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dataset_doctor.balance.presets import PRESETS
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError
 from dataset_doctor.formats import read, write
 from dataset_doctor.trials.arms import Arm, parse_arms, treat
-from dataset_doctor.trials.augmentation import PRESETS
 from dataset_doctor.trials.classification import adjusted
 from dataset_doctor.trials.loop import Trained
 from dataset_doctor.trials.metrics import Predictions
@@ -22,7 +22,7 @@ from tests.trials.drawn import write_folders
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """20, 10 and 4 training pictures; a few of each class in val and test."""
+    """20, 10 and 4 training images; a few of each class in val and test."""
     root = tmp_path_factory.mktemp("arms") / "things"
     return read(write_folders(root, {"train": (20, 10, 4), "val": (2, 2, 2), "test": (2, 2, 2)}))
 
@@ -150,7 +150,7 @@ def test_a_manifest_of_another_dataset_is_refused(folders: Dataset, tmp_path: Pa
 
 @pytest.mark.parametrize("tau", ["0.5", "1", "2"])
 def test_the_adjustment_afterwards_takes_the_largest_logit_minus_the_logarithm_of_the_share(tau: str) -> None:
-    """Equation 9 of Menon et al. 2021 on logits; a class without pictures counts as the scarcest; a confident 0 stays 0."""
+    """Equation 9 of Menon et al. 2021 on logits; a class without images counts as the scarcest; a confident 0 stays 0."""
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (200, 4))
     given = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
@@ -183,9 +183,7 @@ def test_a_detector_is_not_adjusted_afterwards(folders: Dataset) -> None:
 
 
 def test_presets_of_copies_are_presets_of_training() -> None:
-    """What `rebalance --augment` calls by a name, an arm may too; those that mirror nothing do so in both."""
-    from dataset_doctor.balance import PRESETS as COPIES
-
-    assert set(COPIES) <= set(PRESETS)
-    for name, operations in COPIES.items():
-        assert PRESETS[name].flip == ("flip" in operations) and PRESETS[name].flip_vertical == ("flipud" in operations)
+    """What a name mirrors, `rebalance --augment` mirrors as a training does."""
+    for preset in PRESETS.values():
+        assert not preset.copies or preset.training.flip == ("flip" in preset.copies)
+        assert not preset.copies or preset.training.flip_vertical == ("flipud" in preset.copies)

@@ -25,7 +25,7 @@ def test_the_small_resnet_has_the_published_size() -> None:
     "name", ["resnet18", "mobilenet_v3_small", "vgg11", "efficientnet_b0", "regnet_y_400mf", "vit_b_16", "convnext_tiny"]
 )
 def test_models_of_the_registry_give_logits(name: str) -> None:
-    """For three classes, on pictures of 32 pixels, cut into stages that end with the last layer."""
+    """For three classes, on images of 32 pixels, cut into stages that end with the last layer."""
     model, notes = classifiers.build(Settings(model=name, size=32), 3, seed=0)
     with torch.no_grad():
         logits = model.eval()(torch.rand(2, 3, 32, 32))
@@ -48,7 +48,7 @@ def test_a_model_that_cannot_take_the_size_is_refused() -> None:
     """Before anything is trained."""
     with pytest.raises(UsageError, match=r"vit_b_16 .* 30 pixels"):
         classifiers.build(Settings(model="vit_b_16", size=30), 3, seed=0)
-    with pytest.raises(UsageError, match="alexnet does not take pictures of 32 pixels"):
+    with pytest.raises(UsageError, match="alexnet does not take images of 32 pixels"):
         classifiers.build(Settings(model="alexnet", size=32), 3, seed=0)
 
 
@@ -74,7 +74,7 @@ def test_weights_for_other_classes_keep_all_but_the_last_layer(tmp_path: Path) -
 
     model, notes = classifiers.build(with_weights(tmp_path / "w.pt"), 3, seed=0)
 
-    assert notes == ["The weights have 10 classes, the dataset 3: the last layer begins anew."]
+    assert notes == ["The weights have 10 classes, the dataset 3: the last layer starts from scratch."]
     assert torch.equal(model.get_parameter("stem.0.weight"), other.get_parameter("stem.0.weight"))
     assert model.get_parameter("fc.weight").shape == (3, 64)
 

@@ -16,12 +16,13 @@ import pytest
 import torch
 from PIL import Image
 
+from dataset_doctor.balance.presets import PRESETS, Augmentation
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import ComparisonRefused, UsageError
 from dataset_doctor.formats import read
 from dataset_doctor.trials import default_arms, detection, verify
 from dataset_doctor.trials.arms import BASELINE, Treatment, parse_arms
-from dataset_doctor.trials.augmentation import PRESETS, Augmentation, augment_with_boxes
+from dataset_doctor.trials.augmentation import augment_with_boxes
 from dataset_doctor.trials.detection import Views
 from dataset_doctor.trials.loop import Trained, Trial
 from dataset_doctor.trials.metrics import Detections
@@ -49,7 +50,7 @@ def draw(path: Path, objects: Sequence[tuple[int, int, int, int]], size: tuple[i
 
 
 def write(root: Path, counts: dict[str, int], *, size: tuple[int, int] = (96, 64), classes: int = 2, empty: int = 4) -> Path:
-    """Write a YOLO dataset of coloured squares; each `empty`-th picture shows none."""
+    """Write a YOLO dataset of coloured squares; each `empty`-th image shows none."""
     for at_split, (split, n) in enumerate(counts.items()):
         (root / "images" / split).mkdir(parents=True)
         (root / "labels" / split).mkdir(parents=True)
@@ -73,7 +74,7 @@ def write(root: Path, counts: dict[str, int], *, size: tuple[int, int] = (96, 64
 
 @pytest.fixture(scope="session")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of squares; a quarter of the pictures show nothing."""
+    """Two classes of squares; a quarter of the images show nothing."""
     return write(tmp_path_factory.mktemp("detect") / "squares", {"train": 16, "val": 8, "test": 12})
 
 
@@ -187,7 +188,7 @@ def test_difficult_objects_are_trained_on_and_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_boxes_follow_their_pictures(preset: str) -> None:
     """A white square on black, flipped, turned, shifted and zoomed: the box that comes back is the one around what is white."""
-    how = dataclasses.replace(PRESETS[preset], brightness=0.0, contrast=0.0, saturation=0.0, colour=0.0, noise=0.0)
+    how = dataclasses.replace(PRESETS[preset].training, brightness=0.0, contrast=0.0, saturation=0.0, colour=0.0, noise=0.0)
     torch.manual_seed(3)
     pictures, boxes = torch.zeros(16, 3, 64, 64), torch.tensor([[18.0, 10.0, 40.0, 22.0]] * 16)
     pictures[:, :, 10:22, 18:40] = 1
@@ -206,7 +207,7 @@ def test_boxes_that_leave_the_picture_are_cut_off_or_left_out() -> None:
     torch.manual_seed(0)
     boxes = torch.tensor([[0.0, 0.0, 16.0, 16.0]] * 64)
 
-    _, moved, seen = augment_with_boxes(torch.zeros(64, 3, 32, 32), boxes, torch.arange(64), Augmentation("", shift=0.5))
+    _, moved, seen = augment_with_boxes(torch.zeros(64, 3, 32, 32), boxes, torch.arange(64), Augmentation(shift=0.5))
 
     assert moved.min() >= 0 and moved.max() <= 32
     left = (moved[:, 2:] - moved[:, :2]).prod(dim=1) / 256
@@ -214,12 +215,12 @@ def test_boxes_that_leave_the_picture_are_cut_off_or_left_out() -> None:
 
 
 def test_places_are_exact_where_a_training_is_in_half_precision() -> None:
-    """Under autocast boxes and pictures move as they do without: bfloat16 would be off by pixels."""
+    """Under autocast boxes and images move as they do without: bfloat16 would be off by pixels."""
     pictures, boxes, of = torch.rand(4, 3, 96, 96), torch.rand(4, 4).cumsum(dim=1) * 20, torch.arange(4)
 
     def moved() -> tuple[torch.Tensor, ...]:
         torch.manual_seed(2)
-        return augment_with_boxes(pictures, boxes, of, PRESETS["outdoor"])
+        return augment_with_boxes(pictures, boxes, of, PRESETS["outdoor"].training)
 
     plain = moved()
     with torch.autocast("cpu", torch.bfloat16):
@@ -232,7 +233,7 @@ def test_places_are_exact_where_a_training_is_in_half_precision() -> None:
 
 
 def test_it_learns_one_batch_by_heart(views: Views) -> None:
-    """The training pictures, looked at again after a while, are found: nothing keeps the gradient or the boxes from each other."""
+    """The training images, looked at again after a while, are found: nothing keeps the gradient or the boxes from each other."""
     again = dataclasses.replace(views, val=views.train, test=views.train)
     settings = dataclasses.replace(QUICK, steps=100, batch=16, augment="none", evaluations=2)
 
@@ -306,7 +307,7 @@ def test_torchvisions_detectors_train_and_heed_weights(views: Views, name: str) 
 
 @pytest.mark.parametrize("name", ["retinanet_resnet50_fpn", "fcos_resnet50_fpn", "ssdlite320_mobilenet_v3_large", QUICKEST["fasterrcnn"]])
 def test_the_loss_of_the_classes_is_torchvisions_where_no_weights_are_given(name: str) -> None:
-    """Taken over, it gives the same number as before, also for a picture without objects; weights of two double it for objects alone."""
+    """Taken over, it gives the same number as before, also for an image without objects; weights of two double it for objects alone."""
     targets = [
         {"boxes": torch.tensor([[4.0, 4.0, 40.0, 36.0], [30.0, 20.0, 60.0, 60.0]]), "labels": torch.tensor([1, 2])},
         {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)},
@@ -344,7 +345,7 @@ def test_a_detector_begins_alike_for_one_seed_and_takes_weights_from_a_file(tmp_
     first, notes = detectors.build(settings, 2, seed=2)
 
     assert torch.equal(first.stem[0].weight, model.stem[0].weight) and first.classes.weight.shape[0] == 2  # type: ignore[index, union-attr]
-    assert notes == ["The weights are for other classes than these 2: what tells the classes begins anew."]
+    assert notes == ["The weights have different classes from these 2: what tells the classes starts from scratch."]
     alike = detectors.build(QUICK, 5, seed=1)[0].state_dict()
     assert all(torch.equal(value, alike[name]) for name, value in model.state_dict().items())
     with pytest.raises(UsageError, match="does not fit ssdlite320"):
@@ -391,14 +392,14 @@ def test_every_kind_of_arm_is_trained_and_judged(dataset: Dataset) -> None:
     [
         ("focal", {}, "tiny_fcos is trained with focal loss as it is"),
         ("focal", {"model": "ssd300_vgg16"}, "picks the hardest of the background instead"),
-        ("ldam", {}, "is a loss for whole pictures"),
+        ("ldam", {}, "is a loss for whole images"),
         ("logit_adjusted", {"model": QUICKEST["fasterrcnn"]}, "Compare weights:SCHEME"),
         ("weights:sqrt", {"model": "fasterrcnn_resnet50"}, "Did you mean fasterrcnn_resnet50_fpn"),
         ("model:retinanet", {}, 'model="retinanet" is not a detector'),
         ("weights:sqrt", {"model": "maskrcnn_resnet50_fpn"}, "is not a detector"),
         ("weights:sqrt", {"margin": 0.1}, "are for instances that are cut out"),
         ("weights:sqrt", {"settings": dataclasses.replace(QUICK, dropout=0.5)}, "dropout has no place"),
-        ("weights:sqrt", {"settings": dataclasses.replace(QUICK, compile=True)}, "compile does not go with detectors"),
+        ("weights:sqrt", {"settings": dataclasses.replace(QUICK, compile=True)}, "compile does not work with detectors"),
     ],
 )
 def test_what_a_detector_cannot_do_is_refused(dataset: Dataset, arms: str, options: dict[str, Any], message: str) -> None:

@@ -180,7 +180,7 @@ def test_the_score_of_a_stack_in_validation_is_that_of_pictures_it_was_not_fitte
 
 
 def test_pictures_of_one_image_are_left_out_together() -> None:
-    """Thirty pictures that are each there four times, with a label by chance: known from their twins unless these go with them."""
+    """Thirty images that are each there four times, with a label by chance: known from their twins unless these go with them."""
     rng = np.random.default_rng(1)
     truth = np.repeat(rng.integers(0, 2, 30), 4)
     models = []
@@ -198,7 +198,7 @@ def test_pictures_of_one_image_are_left_out_together() -> None:
 
 
 def trained(seed: int, *, skill: float = 1.5, n: int = 300, own: float = 1.0, val_each: int = 30) -> Trained:
-    """Draw what a training leaves: pictures have luck that all models share, and `own` is that of this one."""
+    """Draw what a training leaves: images have luck that all models share, and `own` is that of this one."""
     parts = []
     for at, size in enumerate((4 * val_each, n)):
         truth = np.arange(size) % 4
@@ -249,7 +249,7 @@ def test_the_same_model_several_times_is_that_model() -> None:
 
 
 def test_models_are_calibrated_on_the_validation_split_before_they_are_averaged() -> None:
-    """One that is far too sure does not drown the other: it gets the temperature that its own validation pictures ask for."""
+    """One that is far too sure does not drown the other: it gets the temperature that its own validation images ask for."""
     calm = trained(0)
     parts = [dataclasses.replace(part, probabilities=cooled(part.probabilities, 0.1).astype(np.float32))
              for part in (calm.val_predictions, trained(1).test_predictions) if part is not None]  # fmt: skip
@@ -296,12 +296,12 @@ def test_which_ensembles_are_made() -> None:
 
 
 def test_a_small_validation_split_is_not_stacked_on() -> None:
-    """With four pictures of a class there is no stack but a reason; the others say what they were fitted to."""
+    """With four images of a class there is no stack but a reason; the others say what they were fitted to."""
     found, notes = made({"baseline": [trained(seed, val_each=4) for seed in range(2)]})
 
     assert {one.kind for one in found.values()} == {"vote", "mean"}
-    assert "Ensembles: nothing was stacked, because a class has 4 validation pictures, and 5 are needed." in notes
-    assert any("16 validation pictures" in note for note in notes)
+    assert "Ensembles: nothing was stacked, because a class has 4 validation images, and 5 are needed." in notes
+    assert any("16 validation images" in note for note in notes)
 
 
 def test_one_seed_decides_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Pictures: what is cut out where, what is left out and said, and the numbers that scale them."""
+"""Images: what is cut out where, what is left out and said, and the numbers that scale them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from dataset_doctor.balance.presets import PRESETS, Augmentation
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.formats import read
 from dataset_doctor.pixels import FileState
 from dataset_doctor.scan import scan
-from dataset_doctor.trials.augmentation import PRESETS, Augmentation, augment
+from dataset_doctor.trials.augmentation import augment
 from dataset_doctor.trials.images import choose, load
 from tests.drawing import draw
 from tests.trials.drawn import write_folders
@@ -35,7 +36,7 @@ c.png 100x80 test background
 
 
 def on_disk(root: Path, text: str = SCENE) -> Dataset:
-    """Draw the scene's labels, and for each image a picture: black, and each box red 200 for cats and green 100 for dogs."""
+    """Draw the scene's labels, and for each image an image: black, and each box red 200 for cats and green 100 for dogs."""
     dataset, _ = draw(text)
     for row, name in enumerate(dataset.images.file_name.tolist()):
         picture = np.zeros((80, 100, 3), np.uint8)
@@ -88,7 +89,7 @@ def test_background_crops_touch_no_label_and_are_a_class(tmp_path: Path) -> None
 
 
 def test_labels_of_a_turned_photo_count_as_they_were_written(tmp_path: Path) -> None:
-    """The file is stored 80 × 100 and to be turned; labels for 100 × 80 mean the turned picture, labels for 80 × 100 the stored one."""
+    """The file is stored 80 × 100 and to be turned; labels for 100 × 80 mean the turned image, labels for 80 × 100 the stored one."""
     upright = np.zeros((80, 100, 3), np.uint8)
     upright[20:50, 10:30, 0] = 200
     exif = Image.Exif()
@@ -123,7 +124,7 @@ def test_a_whole_image_is_cut_to_its_middle(tmp_path: Path) -> None:
 
 
 def test_mean_and_spread_are_those_of_the_training_split(tmp_path: Path) -> None:
-    """Over training pictures alone, 0 to 1."""
+    """Over training images alone, 0 to 1."""
     dataset = read(write_folders(tmp_path, {"train": (4, 3), "val": (2, 2), "test": (2, 2)}, side=16))
     data = load(dataset, choose(dataset), 16)
     values = data.train.pixels.numpy().reshape(-1, 3) / 255
@@ -151,13 +152,13 @@ def test_damaged_and_missing_files_are_left_out_and_named(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_every_preset_keeps_shape_and_range(name: str) -> None:
-    """Values stay near 0 to 1, pictures keep their place in the batch, and chance decides alone."""
+    """Values stay near 0 to 1, images keep their place in the batch, and chance decides alone."""
     batch = torch.rand(6, 3, 16, 16)
     torch.manual_seed(0)
-    one = augment(batch, PRESETS[name])
+    one = augment(batch, PRESETS[name].training)
     torch.manual_seed(0)
 
-    assert torch.equal(augment(batch, PRESETS[name]), one)
+    assert torch.equal(augment(batch, PRESETS[name].training), one)
     assert one.shape == batch.shape and float(one.min()) > -1 and float(one.max()) < 2
     assert torch.equal(one, batch) == (name == "none")
 
@@ -167,8 +168,8 @@ def test_flips_and_whole_shifts_move_pixels_without_blur() -> None:
     batch = torch.zeros(64, 3, 8, 8)
     batch[:, :, 3, 2] = 1
     torch.manual_seed(0)
-    flipped = augment(batch, Augmentation("", flip=True))
-    shifted = augment(batch, Augmentation("", shift=0.25))
+    flipped = augment(batch, Augmentation(flip=True))
+    shifted = augment(batch, Augmentation(shift=0.25))
 
     assert flipped[:, 0, 3, 2].sum() + flipped[:, 0, 3, 5].sum() == 64
     assert 16 < flipped[:, 0, 3, 5].sum() < 48
@@ -182,7 +183,7 @@ def test_upside_down_moves_rows_alone() -> None:
     batch = torch.zeros(64, 3, 8, 8)
     batch[:, :, 1, 2] = 1
     torch.manual_seed(0)
-    turned = augment(batch, Augmentation("", flip_vertical=True))[:, 0]
+    turned = augment(batch, Augmentation(flip_vertical=True))[:, 0]
 
     assert turned[:, 1, 2].sum() + turned[:, 6, 2].sum() == pytest.approx(64, abs=1e-3)
     assert 16 < float(turned[:, 6, 2].sum()) < 48
@@ -193,8 +194,8 @@ def test_zoom_keeps_the_shape_and_turning_the_size() -> None:
     batch = torch.zeros(32, 3, 32, 32)
     batch[:, :, 12:20, 12:20] = 1
     torch.manual_seed(0)
-    zoomed = augment(batch, Augmentation("", zoom=0.5))[:, 0]
-    turned = augment(batch, Augmentation("", degrees=45))[:, 0]
+    zoomed = augment(batch, Augmentation(zoom=0.5))[:, 0]
+    turned = augment(batch, Augmentation(degrees=45))[:, 0]
     width, height = zoomed.amax(dim=1).sum(dim=1), zoomed.amax(dim=2).sum(dim=1)
 
     assert torch.allclose(width, height, atol=0.01)
@@ -204,11 +205,11 @@ def test_zoom_keeps_the_shape_and_turning_the_size() -> None:
 
 
 def test_quarter_turns_and_flips_give_all_eight_views() -> None:
-    """A picture without any symmetry is seen in eight ways, and in no other."""
+    """An image without any symmetry is seen in eight ways, and in no other."""
     base = torch.zeros(3, 6, 6)
     base[:, 0, 1] = 1
     torch.manual_seed(0)
-    seen = augment(base.expand(200, 3, 6, 6), PRESETS["none"].__class__("", flip=True, quarter_turns=True))
+    seen = augment(base.expand(200, 3, 6, 6), Augmentation(flip=True, quarter_turns=True))
     views = {tuple(picture.round().flatten().tolist()) for picture in seen[:, 0]}
     expected = {tuple(torch.rot90(v, k).flatten().tolist()) for v in (base[0], base[0].flip(1)) for k in range(4)}
 

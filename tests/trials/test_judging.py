@@ -14,7 +14,7 @@ NAMES = ("a", "b", "c", "d", "e", "f")
 
 
 def simulated(rng: np.random.Generator, *, seeds: int, effect: float = 0.0, n: int = 300) -> dict[str, list[Predictions]]:
-    """Predictions of two arms that share test pictures, some harder than others; every training has luck of its own with each class."""
+    """Predictions of two arms that share test images, some harder than others; every training has luck of its own with each class."""
     k = len(SHARES)
     truth, ease = rng.choice(k, n, p=SHARES), rng.normal(0.8, 1, n)
     outcomes = {}
@@ -130,7 +130,7 @@ def test_scores_agree_with_scikit_learn() -> None:
 
 
 def test_weights_on_images_equal_repeating_them() -> None:
-    """Scoring with an image weighed twice is scoring with its pictures there twice."""
+    """Scoring with an image weighed twice is scoring with its images there twice."""
     run = simulated(np.random.default_rng(8), seeds=1, n=40)["baseline"][0]
     weights = np.random.default_rng(0).integers(0, 3, 40)
 

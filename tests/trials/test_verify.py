@@ -38,7 +38,7 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A YOLO dataset: pictures of noise with two things each, and some with none."""
+    """A YOLO dataset: images of noise with two things each, and some with none."""
     root = tmp_path_factory.mktemp("verify") / "boxes"
     rng = np.random.default_rng(3)
     for split, n in (("train", 12), ("val", 6), ("test", 6)):
@@ -91,7 +91,7 @@ def test_instances_and_background_are_cut_out_and_classified(boxes: Path) -> Non
 
     assert [c.name for c in verdict.arms[0].classes] == ["red", "green", "background"]
     assert any("--task detect trains a detector" in note for note in verdict.notes)
-    with pytest.raises(UsageError, match="needs background pictures"):
+    with pytest.raises(UsageError, match="needs background images"):
         quick(read(boxes), "background:1:2")
 
 
@@ -99,7 +99,7 @@ def test_instances_and_background_are_cut_out_and_classified(boxes: Path) -> Non
 
 
 def test_pictures_made_anew_are_trained_on(things: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An augmented copy is an arm: its altered pictures are shown, and validation and test pictures stay those of the dataset."""
+    """An augmented copy is an arm: its altered images are shown, and validation and test images stay those of the dataset."""
     dataset = read(things)
     plan = rebalance(dataset, method="oversample", target="uniform", max_repeat=4, budget=3, augment="color,rotate")
     write(plan.apply(dataset), tmp_path / "copy")
@@ -239,7 +239,7 @@ def test_the_way_out_of_a_refusal_can_be_taken(boxes: Path, tmp_path: Path) -> N
 
 
 def test_with_leakage_it_refuses(things: Path, tmp_path: Path) -> None:
-    """A training picture that lies in test too, as found by looking into the files."""
+    """A training image that lies in test too, as found by looking into the files."""
     shutil.copytree(things, tmp_path / "things")
     shutil.copy(tmp_path / "things/train/a/train0003.png", tmp_path / "things/test/a/other.png")
 

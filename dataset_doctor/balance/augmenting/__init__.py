@@ -2,7 +2,7 @@
 
 What shaped it:
 
-* A plan has to know every label before a pixel is touched, so an operation gives the exact affine map of a picture and of its colours, and
+* A plan has to know every label before a pixel is touched, so an operation gives the exact affine map of an image and of its colours, and
   nothing else. That is why no augmentation library is used: albumentations draws its chance while it alters pixels, tells no map, and has
   had no release since June 2025.
 * An image that is shown once is never altered, nor is the first showing of any. Each further showing is altered more strongly than the
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from dataset_doctor.balance.augmenting.following import Followed, follow
 from dataset_doctor.balance.names import hints
+from dataset_doctor.balance.presets import COPIES
 from dataset_doctor.dataset import Dataset, Flag, Rows
 from dataset_doctor.errors import UsageError, did_you_mean
 from dataset_doctor.files.progress import Progress, silent
@@ -48,13 +49,13 @@ MOST_DEGREES = 10.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Change:
-    """What one operation does to a picture; what is None stays.
+    """What one operation does to an image; what is None stays.
 
     what    for a person
     matrix  from pixels before to pixels after; `swaps` says that width and height change places
     colour  float64 (3, 4): red, green, blue and 1 to red, green and blue, each 0 to 1
     noise   standard deviation of what is added, 0 to 1
-    share   of another picture of the same class that is mixed in
+    share   of another image of the same class that is mixed in
     """
 
     what: str
@@ -66,7 +67,7 @@ class Change:
 
 
 Operation = Callable[[np.random.Generator, float, tuple[int, int]], Change | None]
-"""From chance, a strength of 0 to 1 and the picture's width and height to a change; None where chance leaves the picture as it is."""
+"""From chance, a strength of 0 to 1 and the image's width and height to a change; None where chance leaves the image as it is."""
 
 
 def flip(rng: np.random.Generator, strength: float, size: tuple[int, int]) -> Change | None:
@@ -103,7 +104,7 @@ def rotate(rng: np.random.Generator, strength: float, size: tuple[int, int]) -> 
 
 
 def scale(rng: np.random.Generator, strength: float, size: tuple[int, int]) -> Change:
-    """Show the picture larger or smaller by a tenth at first, up to a third at full strength, anywhere it fits."""
+    """Show the image larger or smaller by a tenth at first, up to a third at full strength, anywhere it fits."""
     most = math.log(1.1) + (math.log(1.35) - math.log(1.1)) * strength
     factor = math.exp(float(rng.uniform(most / 2, most) * rng.choice([-1.0, 1.0])))
     x, y = (side * (1 - factor) * float(rng.random()) for side in size)
@@ -137,7 +138,7 @@ def noise(rng: np.random.Generator, strength: float, size: tuple[int, int]) -> C
 
 
 def mixup(rng: np.random.Generator, strength: float, size: tuple[int, int]) -> Change:
-    """Mix in another picture of the same class, so that the label stays true: 10 to 20 % at first, up to 40 % at full strength."""
+    """Mix in another image of the same class, so that the label stays true: 10 to 20 % at first, up to 40 % at full strength."""
     most = 0.2 + 0.2 * strength
     share = float(rng.uniform(most / 2, most))
     return Change(f"mixup {share:.0%}", share=share)
@@ -156,20 +157,6 @@ OPERATIONS: Mapping[str, Operation] = {
 }
 """Every operation by its name. They are done in this order, whatever the order they are asked for in."""
 
-PRESETS: Mapping[str, tuple[str, ...]] = {
-    "light": ("scale",),
-    "indoor": ("flip", "rotate", "scale", "color"),
-    "outdoor": ("flip", "scale", "color"),
-    "fixed-camera": ("color", "noise"),
-    "aerial": ("flip", "flipud", "rot90", "scale", "color"),
-    "microscopy": ("flip", "flipud", "rot90", "color"),
-    "document": ("rotate", "scale", "color"),
-    "text": ("rotate", "scale", "color", "noise"),
-    "noisy": ("scale", "noise"),
-}
-"""Operations by how the pictures were taken; most are names that `verify --arms augment:NAME` knows too. `document` and `text` mirror
-nothing; from above (`aerial`, `microscopy`) no side is up."""
-
 MIRRORING = ("flip", "flipud")
 
 
@@ -186,19 +173,19 @@ def parse_augment(wanted: str | Sequence[str], dataset: Dataset) -> tuple[tuple[
     names = [one.strip() for text in ([wanted] if isinstance(wanted, str) else wanted) for one in text.split(",")]
     names = [name for name in names if name]
     if not names:
-        raise UsageError("`augment` names no operation.", f"Choose from: {', '.join([*OPERATIONS, *PRESETS])}.")
+        raise UsageError("`augment` names no operation.", f"Choose from: {', '.join([*OPERATIONS, *COPIES])}.")
     for name in names:
-        if name not in OPERATIONS and name not in PRESETS:
-            raise UsageError(f"`augment={name}` is not known.", did_you_mean(name, [*OPERATIONS, *PRESETS]))
-    presets = [name for name in dict.fromkeys(names) if name in PRESETS]
+        if name not in OPERATIONS and name not in COPIES:
+            raise UsageError(f"`augment={name}` is not known.", did_you_mean(name, [*OPERATIONS, *COPIES]))
+    presets = [name for name in dict.fromkeys(names) if name in COPIES]
     if len(presets) > 1:
         raise UsageError(f"`augment={','.join(presets)}`: these are two presets.", "Name one of them, and operations.")
     asked = {name for name in names if name in OPERATIONS}
-    of_preset = {name for preset in presets for name in PRESETS[preset]}
+    of_preset = {name for preset in presets for name in COPIES[preset]}
     notes: list[str] = []
     if "mixup" in asked and dataset.task != "classify":
         raise UsageError(
-            "mixup is for image folders: a mixture of two pictures with boxes holds the objects of both, half as visible.",
+            "mixup is for image folders: a mixture of two images with boxes holds the objects of both, half as visible.",
             f"Choose from: {', '.join(name for name in OPERATIONS if name != 'mixup')}.",
         )
     has_keypoints = any(one.keypoints for one in dataset.classes) or bool(dataset.annotations.has(Flag.KEYPOINTS).any())
@@ -257,7 +244,7 @@ def augmented(
     reasons = _left_as_they_are(dataset, np.unique(rows[repeats]), counted, progress)
     if partners is not None and len(operations) == 1:
         alone = [row for row in np.unique(rows[repeats]).tolist() if not len(partners.get(row, ()))]
-        reasons = dict.fromkeys(alone, "is the only picture of its class") | reasons
+        reasons = dict.fromkeys(alone, "is the only image of its class") | reasons
     if reasons:
         notes.append(_reasons_told(reasons))
     at = repeats[~np.isin(rows[repeats], list(reasons))]
@@ -359,7 +346,7 @@ class _Copies:
         return take_outlines(read_outlines(self.dataset.holding(rows), progress), inverse)
 
     def _recipe(self, copy: int, draw: int) -> tuple[Recipe, tuple[str, ...]]:
-        """Draw one copy: what is done to its picture, and by which operations."""
+        """Draw one copy: what is done to its image, and by which operations."""
         image, repeat = int(self.images[copy]), int(self.number[copy])
         rng = np.random.default_rng([self.seed, self.key[image], repeat, draw])
         strength = min((repeat - 1) / (STRONGEST_REPEAT - 1), 1.0)

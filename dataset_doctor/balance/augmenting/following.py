@@ -1,4 +1,4 @@
-"""Where labels are once their pictures are moved: boxes, polygons, masks and keypoints sent through affine maps and cut at the edges."""
+"""Where labels are once their images are moved: boxes, polygons, masks and keypoints sent through affine maps and cut at the edges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dataset_doctor.outlines import Outlines
 from dataset_doctor.recipes import Matrix, laid, moved
 
 LEAST_VISIBLE_SHARE = 0.3
-"""A record of which less is left in the picture is dropped; the rule of the usual augmentation libraries."""
+"""A record of which less is left in the image is dropped; the rule of the usual augmentation libraries."""
 
 LEAST_SIDE_PX = 2.0
 """So is one that becomes narrower or lower than this."""
@@ -30,9 +30,9 @@ Points = NDArray[np.float64]
 class Followed:
     """What becomes of some annotations.
 
-    stays     bool (n): enough of it is left in the picture
-    boxes     float64 (n, 4): xyxy as `Dataset.boxes`, inside the picture made; NaN where there was none
-    outlines  polygons, masks and keypoints in pixels of the picture made, empty for those that had none
+    stays     bool (n): enough of it is left in the image
+    boxes     float64 (n, 4): xyxy as `Dataset.boxes`, inside the generated image; NaN where there was none
+    outlines  polygons, masks and keypoints in pixels of the generated image, empty for those that had none
     """
 
     stays: NDArray[np.bool_]
@@ -43,7 +43,7 @@ class Followed:
 def follow(
     dataset: Dataset, origin: Rows, outlines: Outlines, matrices: NDArray[np.float64], sizes: NDArray[np.float64], *, in_full: bool = True
 ) -> Followed:
-    """Send annotations where their pictures go.
+    """Send annotations where their images go.
 
     The box of a record with an outline is the one around what is left of the outline; else the one around its turned corners. A box that
     is neither turned nor cut stays exact.
@@ -51,9 +51,9 @@ def follow(
     Args:
         dataset: The source.
         origin: Annotation rows (n); repeats allowed.
-        outlines: Of these annotations (n rows), in pixels of the source's pictures.
-        matrices: float64 (n, 2, 3): from pixels of its picture to those of the picture made.
-        sizes: float64 (n, 2): width and height of the picture made.
+        outlines: Of these annotations (n rows), in pixels of the source's images.
+        matrices: float64 (n, 2, 3): from pixels of its image to those of the generated image.
+        sizes: float64 (n, 2): width and height of the generated image.
         in_full: Whether the outlines are wanted; else they are empty.
     """
     n = len(origin)
@@ -131,7 +131,7 @@ def _areas(points: Points, ring: NDArray[np.int64], length: NDArray[np.int64]) -
 def _inside(
     points: Points, length: NDArray[np.int64], ring: NDArray[np.int64], sizes: NDArray[np.float64]
 ) -> tuple[Points, NDArray[np.int64], NDArray[np.bool_]]:
-    """Cut rings at the edges of their pictures; tell which were cut. One that lies outside keeps no point."""
+    """Cut rings at the edges of their images; tell which were cut. One that lies outside keeps no point."""
     over = np.maximum(-points, points - sizes[ring]).max(axis=1, initial=-np.inf)
     is_cut = np.bincount(ring, weights=over > _CUT_PX, minlength=len(length)) > 0
     if not is_cut.any():
@@ -143,7 +143,7 @@ def _inside(
 
 
 def clipped(ring: Points, width: float, height: float) -> Points:
-    """Cut a polygon at the edges of a picture, side by side (Sutherland and Hodgman, 1974); no point where nothing is left.
+    """Cut a polygon at the edges of an image, side by side (Sutherland and Hodgman, 1974); no point where nothing is left.
 
     >>> clipped(np.array([[-2.0, 1.0], [2.0, 1.0], [2.0, 3.0], [-2.0, 3.0]]), 10, 10).tolist()
     [[0.0, 1.0], [2.0, 1.0], [2.0, 3.0], [0.0, 3.0]]
@@ -208,7 +208,7 @@ def _outlines(
 
 
 def _rectangle(whole: Points, left: Points, size: NDArray[np.float64]) -> Points:
-    """Give a rectangle that is turned as the whole one and lies around what is left of it, made smaller until it is inside the picture."""
+    """Give a rectangle that is turned as the whole one and lies around what is left of it, made smaller until it is inside the image."""
     if len(whole) != 4:
         return left
     along = whole[1] - whole[0]
@@ -232,7 +232,7 @@ def _moved_mask(mask: dict[str, Any], matrix: Matrix, size: NDArray[np.float64])
     """Send a run-length mask through a map; give the mask, the box around it and the share that is left."""
     before = pixels_of(mask)
     canvas = (int(size[0]), int(size[1]))
-    if before is None:  # what cannot be decoded has no place in the picture
+    if before is None:  # what cannot be decoded has no place in the image
         return {"size": [canvas[1], canvas[0]], "counts": [canvas[0] * canvas[1]]}, [0.0] * 4, 0.0
     after = np.asarray(laid(before * np.uint8(255), matrix, canvas, (0.0,)) >= 128, np.uint8)
     covered, full = int(after.sum()), float(before.sum() * abs(np.linalg.det(matrix[:, :2])))

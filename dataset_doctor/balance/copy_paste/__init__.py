@@ -1,10 +1,10 @@
-"""Copy-paste: instances of scarce classes set into other pictures, until each class has its target.
+"""Copy-paste: instances of scarce classes set into other images, until each class has its target.
 
 Repeating an image repeats all its classes; pasting an instance adds one of its class alone (Ghiasi et al., "Simple Copy-Paste is a Strong
 Data Augmentation Method for Instance Segmentation", 2021). So it reaches counts that no repeats can. Every image stays as it is; the
-pictures that are made come on top of them, and each is an image of the split with up to `PASTES` instances more.
+generated images come on top of them, and each is an image of the split with up to `PASTES` instances more.
 
-What is in the picture that is pasted into counts too: it is chosen so that no class goes beyond its target for it if it can be helped.
+What is in the image that is pasted into counts too: it is chosen so that no class goes beyond its target for it if it can be helped.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from dataset_doctor.outlines import Outlines
 from dataset_doctor.statistics import imbalance_ratio
 
 PASTES = 3
-"""Instances that are pasted into one picture at most."""
+"""Instances that are pasted into one image at most."""
 
 WINDOW, CHOICE, CHOICE_FOR_ONE = 16, 3, 12
-"""Pictures and objects that are looked at for one paste, and objects where the picture is settled: the pair that suits best is taken."""
+"""Images and objects that are looked at for one paste, and objects where the image is settled: the pair that suits best is taken."""
 
 _WINDOWS, _MORE, _GIVE_UP = 3, 4, 4  # windows tried for a choice of objects, times as many after a failure; failures until a class is left
 
 
 def paste(dataset: Dataset, demand: Demand, members: NDArray[np.intp], among: NDArray[np.bool_], progress: Progress) -> Filled:
-    """Plan pictures with pasted instances until every class has its target, or the budget ends.
+    """Plan images with pasted instances until every class has its target, or the budget ends.
 
     The class that is furthest from its target comes first. Its instances take turns, so that none is pasted twice before each was once. A
-    picture is pasted into when all others that suit have been, backgrounds first and then those with the fewest instances of
+    image is pasted into when all others that suit have been, backgrounds first and then those with the fewest instances of
     classes that need none.
 
     Args:
         dataset: What `read` gave.
-        demand: What is asked for, about the images of one split; `budget` counts these images and the pictures made.
+        demand: What is asked for, about the images of one split; `budget` counts these images and the generated images.
         members: The image rows of the dataset that `demand` is about.
         among: For each annotation whether it is in the split and in the result.
         progress: Called with what is done, how much and how much in all.
@@ -100,7 +100,7 @@ def _refuse(dataset: Dataset, demand: Demand, among: NDArray[np.bool_]) -> None:
 
 
 def _usable_pictures(dataset: Dataset, members: NDArray[np.intp], progress: Progress) -> NDArray[np.bool_]:
-    """Tell for each image whether pictures can be made of its own: in this split alone, decodable, of the size that its labels mean.
+    """Tell for each image whether others can be generated from it: in this split alone, decodable, of the size that its labels mean.
 
     Args:
         dataset: What `read` gave.
@@ -108,7 +108,7 @@ def _usable_pictures(dataset: Dataset, members: NDArray[np.intp], progress: Prog
         progress: Called as files are looked at.
 
     Raises:
-        UsageError: no picture of the split can be used.
+        UsageError: no image of the split can be used.
     """
     images = dataset.images
     looked = members[images.has_file[members] & (images.in_split[members].sum(axis=1) == 1)]
@@ -116,7 +116,7 @@ def _usable_pictures(dataset: Dataset, members: NDArray[np.intp], progress: Prog
     usable[looked] = True
     usable[list(unalterable(dataset, looked))] = False
     if not usable.any():
-        raise UsageError("copy_paste needs pictures, and none of this split can be used.", "dataset-doctor audit says what they lack.")
+        raise UsageError("copy_paste needs images, and none of this split can be used.", "dataset-doctor audit says what they lack.")
     return usable
 
 
@@ -143,7 +143,7 @@ def _bases(
 
 
 class _Pool:
-    """The pictures to paste into, each once before any comes again; all are named by their place in the order given."""
+    """The images to paste into, each once before any comes again; all are named by their place in the order given."""
 
     def __init__(self, demand: Demand, order: NDArray[np.intp], backgrounds: NDArray[np.bool_]) -> None:
         self.order = order
@@ -154,10 +154,10 @@ class _Pool:
         self._most_uses = demand.max_repeat - 1
 
     def windows(self, *limits: NDArray[np.int64]) -> Iterator[NDArray[np.intp]]:
-        """Give the next pictures, some at a time, backgrounds apart: first all that keep a limit, then those that keep the next one.
+        """Give the next images, some at a time, backgrounds apart: first all that keep a limit, then those that keep the next one.
 
         Args:
-            limits: How many instances of each class a picture may hold at most; below 0 where that is of no account.
+            limits: How many instances of each class an image may hold at most; below 0 where that is of no account.
         """
         free = self._uses < self._most_uses
         for limit in limits:
@@ -173,12 +173,12 @@ class _Pool:
                     yield part[begin : begin + WINDOW]
 
     def held(self, at: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Give the classes in a picture, and how many instances of each."""
+        """Give the classes in an image, and how many instances of each."""
         entries = slice(self._counts.indptr[at], self._counts.indptr[at + 1])
         return self._counts.indices[entries], self._counts.data[entries]
 
     def use(self, at: int) -> None:
-        """Note that a picture was pasted into."""
+        """Note that an image was pasted into."""
         self._uses[at] += 1
 
 
@@ -210,7 +210,7 @@ class _Maker:
         self._failures: dict[int, int] = {}
 
     def make(self, need: NDArray[np.int64], why: dict[int, Why]) -> Collage | None:
-        """Make a picture with what is needed most, and count it off; None where no class that is needed has a place left."""
+        """Plan an image with what is needed most, and count it off; None where no class that is needed has a place left."""
         short = np.where(need > 0, need, 0)
         while (c := self._neediest(need, why)) is not None:
             failures = self._failures.get(c, 0)
@@ -248,8 +248,8 @@ class _Maker:
         return int(rows[(need[rows] / self._demand.target[rows]).argmax()])
 
     def _begin(self, c: int, need: NDArray[np.int64], windows: int) -> tuple[int, Canvas, Pasted] | None:
-        """Find an object of a class and the picture that suits it best, in the first window that has a place."""
-        # At first no class goes beyond its target because of a picture; where that stops all others, those that have it may.
+        """Find an object of a class and the image that suits it best, in the first window that has a place."""
+        # At first no class goes beyond its target because of an image; where that stops all others, those that have it may.
         strict = np.where(need > 0, need, np.where(self._demand.target > self._demand.instances, 0, -1))
         relaxed = np.where(need > 0, need, -1)
         strict[c] -= 1
@@ -263,7 +263,7 @@ class _Maker:
         return None
 
     def _best(self, c: int, canvases: Sequence[Canvas]) -> tuple[int, Canvas, Pasted] | None:
-        """Find, among the objects of a class whose turn it is, the one that suits one of the pictures best."""
+        """Find, among the objects of a class whose turn it is, the one that suits one of the images best."""
         stock, picture = self._stock, self._dataset.images.picture
         turns = self._turns[c]
         choice = turns.next(CHOICE if len(canvases) > 1 else CHOICE_FOR_ONE)
@@ -357,7 +357,7 @@ def told(dataset: Dataset, demand: Demand, found: Filled, shown: NDArray[np.int6
     if pastes:
         rows = np.argsort(-pasted, kind="stable")[: int((pasted > 0).sum())].tolist()
         each = listed((f"{names[c]} {pasted[c]:,}" for c in rows), len(rows))
-        into = f"into {plural(len(found.collages), 'picture')} made besides, which show what they showed too"
+        into = f"into {plural(len(found.collages), 'image')} generated besides, which show what they showed too"
         notes.append(f"{plural(len(pastes), 'instance')} pasted {into}: {each}.")
     repeated = instances_of(demand.counts, alone)
     notes += [
@@ -372,7 +372,7 @@ def told(dataset: Dataset, demand: Demand, found: Filled, shown: NDArray[np.int6
     above = np.flatnonzero(~np.isnan(demand.target) & (made > np.maximum(demand.target, demand.instances))).tolist()
     if above:
         each = listed((f"{names[c]} {made[c]:,} of {int(demand.target[c]):,}" for c in above), len(above))
-        notes.append(f"Above the target, since a picture that is pasted into keeps what it shows: {each}.")
+        notes.append(f"Above the target, since an image that is pasted into keeps what it shows: {each}.")
     return (*notes, *_cautions(dataset, found))
 
 
@@ -394,7 +394,7 @@ def _reason(found: Filled, c: int, times: float) -> str:
     if why == "no object":
         reasons = listed(f"{n:,} {reason}" for reason, n in refused.items())
         return f"no instance can be pasted ({reasons})" if refused else "there is no instance of it"
-    return "no picture that may hold more of what it shows has a place for another"
+    return "no image that may hold more of what it shows has a place for another"
 
 
 def _cautions(dataset: Dataset, found: Filled) -> list[str]:

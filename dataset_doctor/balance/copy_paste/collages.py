@@ -1,4 +1,4 @@
-"""Pictures with pasted instances, from the plan of what goes where to what is made and which labels it has."""
+"""Images with pasted instances, from the plan of what goes where to what is made and which labels it has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dataset_doctor.plan import MadePictures
 from dataset_doctor.recipes import Paste, Recipe, moved
 
 Why = Literal["no object", "no place", "budget"]
-"""Why a class stays short: nothing of it can be pasted, nothing can be pasted into, or no more pictures may be made."""
+"""Why a class stays short: nothing of it can be pasted, nothing can be pasted into, or no more images may be generated."""
 
 Shape = tuple[list[Ring], dict[str, Any] | None]
 """Rings of a polygon, or none and a mask's run lengths."""
@@ -25,14 +25,14 @@ Shape = tuple[list[Ring], dict[str, Any] | None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pasted:
-    """An instance pasted into a picture.
+    """An instance pasted into an image.
 
     source      its annotation row
-    cut         the outline along which it is cut out, in pixels of its own picture
-    matrix      float64 (2, 3): from pixels of its own picture to those of the picture made
-    box         its box in the picture made, xyxy
+    cut         the outline along which it is cut out, in pixels of its own image
+    matrix      float64 (2, 3): from pixels of its own image to those of the generated image
+    box         its box in the generated image, xyxy
     traced      whether it is cut out along an outline of its own
-    feather_px  how far its edge fades, in pixels of the picture made
+    feather_px  how far its edge fades, in pixels of the generated image
     """
 
     source: int
@@ -45,7 +45,7 @@ class Pasted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Collage:
-    """A picture to be made: the image it is made from, and what is pasted into it, in this order."""
+    """An image to be generated: the one it is made from, and what is pasted into it, in this order."""
 
     image: int
     pasted: tuple[Pasted, ...]
@@ -55,7 +55,7 @@ class Collage:
 class Filled:
     """What pasting brings.
 
-    collages  the pictures to be made, in the order of the images they are made from
+    collages  the images to be generated, in the order of those they are made from
     missing   int64, one a class: instances that its target is still away
     why       class -> why it stays short
     stock     what there was to paste
@@ -71,12 +71,12 @@ class Filled:
 
     @property
     def bases(self) -> NDArray[np.intp]:
-        """Name the images that pictures are made from, rising, once for each picture."""
+        """Name the images that others are generated from, rising, once for each generated image."""
         return np.array([collage.image for collage in self.collages], np.intp)
 
     @property
     def pastes(self) -> list[Pasted]:
-        """List the pasted instances of all pictures."""
+        """List the pasted instances of all images."""
         return [one for collage in self.collages for one in collage.pasted]
 
 
@@ -86,7 +86,7 @@ def made_pictures(dataset: Dataset, found: Filled, rows: Rows, among: NDArray[np
     Args:
         dataset: What `read` gave.
         found: What is pasted.
-        rows: Image rows of the result, in rising order: of each picture made, the image it is made from once more.
+        rows: Image rows of the result, in rising order: of each generated image, the image it is made from once more.
         among: For each annotation whether it is in the split and in the result.
     """
     if not found.collages:
@@ -144,16 +144,16 @@ def _shape_of(outlines: Outlines, one: Pasted, width: int, height: int) -> Shape
 def _cut(
     found: Filled, dataset: Dataset, collage: Collage, held: Rows, boxes: Boxes, width: int, height: int
 ) -> Iterator[tuple[int, Shape]]:
-    """Take what pastes cover from the outlines in a picture, and draw their boxes in as far as the outlines shrink.
+    """Take what pastes cover from the outlines in an image, and draw their boxes in as far as the outlines shrink.
 
     Args:
         found: What is pasted.
         dataset: What `read` gave.
-        collage: The picture.
+        collage: The image.
         held: Its annotations.
         boxes: Their boxes, which change.
-        width: Of the picture.
-        height: Of the picture.
+        width: Of the image.
+        height: Of the image.
     """
     traced = is_traced(dataset, found.sizes, held)
     covers = [moved(ring, one.matrix) for one in collage.pasted for ring in one.cut]

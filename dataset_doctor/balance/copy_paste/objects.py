@@ -30,7 +30,7 @@ MASK_FEATHER_PX = 1.0
 """How far the edge of an object that is cut out along its outline fades."""
 
 CUT_OFF = (1.0, 0.02)
-"""An object nearer to the edge of its picture than so many pixels, or than this share of its side, may go on beyond it."""
+"""An object nearer to the edge of its image than so many pixels, or than this share of its side, may go on beyond it."""
 
 _RECTANGLE = 0.98  # share of its box from which an outline of four points is the box
 _FITS = (0.7, 0.05)  # least overlap of an outline's extent with the box, and least share of the box that it fills
@@ -116,7 +116,7 @@ def stock_of(dataset: Dataset, sizes: Measures, rows: NDArray[np.intp], among: N
         sizes: Of its outlines.
         rows: Annotation rows of the classes that are short, instances only.
         among: For each annotation whether it is there at all, in the split that changes.
-        sound: For each image whether its picture can be used.
+        sound: For each image whether it can be used.
     """
     table = dataset.annotations
     traced, fits = _traced(dataset, sizes, rows)
@@ -134,10 +134,10 @@ def stock_of(dataset: Dataset, sizes: Measures, rows: NDArray[np.intp], among: N
             refused.setdefault(int(c), {})[reason] = int(n)
         usable[bad] = False
 
-    refuse("in a picture that cannot be used", ~sound[table.image[rows]])
+    refuse("in an image that cannot be used", ~sound[table.image[rows]])
     refuse("difficult or truncated", table.has(Flag.DIFFICULT | Flag.TRUNCATED | Flag.OCCLUDED)[rows])
     refuse(f"smaller than {SMALLEST_PX:g} px", np.logical_not((sides >= SMALLEST_PX).all(axis=1)))
-    refuse("cut off by the edge of the picture", np.logical_not(whole))
+    refuse("cut off by the edge of the image", np.logical_not(whole))
     refuse("with an outline that does not fit the box", ~fits)
     crowded = np.zeros(len(rows), bool)
     boxed = np.flatnonzero(usable & ~traced)
@@ -213,7 +213,7 @@ def covered_by_others(dataset: Dataset, rows: NDArray[np.intp], among: NDArray[n
 
 
 def cut_out(outlines: Outlines, stock: Stock, k: int) -> tuple[Ring, ...]:
-    """Give the outline along which an object is cut out, in pixels of its picture."""
+    """Give the outline along which an object is cut out, in pixels of its image."""
     row, box = int(stock.rows[k]), stock.boxes[k]
     rings = [ring for ring in outlines.rings(row) if len(ring) >= 3]
     if stock.traced[k]:
@@ -326,7 +326,7 @@ def _joined(ring: Ring, hole: Ring) -> Ring:
 
 
 def visible(rings: Sequence[Ring], covers: Sequence[Ring], width: int, height: int) -> list[Ring]:
-    """Give what is seen of an outline that others cover, traced at the resolution of the picture."""
+    """Give what is seen of an outline that others cover, traced at the resolution of the image."""
     left = filled(rings, width, height)
     left[filled(covers, width, height) != 0] = 0
     return [ring for ring in traced_rings(left) if abs(signed_area(ring)) >= 1]

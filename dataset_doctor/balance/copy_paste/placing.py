@@ -17,22 +17,22 @@ from dataset_doctor.files.reading import Unreadable, read_regular
 from dataset_doctor.geometry import Boxes
 
 COVERED = 0.25
-"""Share of any box in the picture that pastes may cover together, so that three quarters of each object stay visible."""
+"""Share of any box in the image that pastes may cover together, so that three quarters of each object stay visible."""
 
 LARGEST_SCALE, SMALLEST_SCALE = 1.5, 0.35
 """How much an object may be enlarged, beyond which it shows, and shrunk."""
 
 TRIES = 24
-"""Places that are looked at in each picture."""
+"""Places that are looked at in each image."""
 
 SIZE_JITTER, PLACE_JITTER = 0.1, 0.04
 """Standard deviations: of the logarithm of the size, and of the place as a share of the height."""
 
 MOST_OF_PICTURE = 0.95
-"""Share of each side of a picture that an object may fill."""
+"""Share of each side of an image that an object may fill."""
 
-_SMALL_PX = 48  # longer side of the pictures that surroundings are compared in
-_KEPT = 50_000  # small pictures that are kept in memory, some 5 kB each
+_SMALL_PX = 48  # longer side of the images that surroundings are compared in
+_KEPT = 50_000  # small images that are kept in memory, some 5 kB each
 _LOOK_AROUND = 0.3  # how far around a box its surroundings reach, as a share of its sides
 _OVERLAP_COUNTS = 0.25  # what a paste wholly upon other objects costs, as a difference of colour
 _UNKNOWN_COUNTS = 0.5  # what surroundings cost that cannot be compared
@@ -43,7 +43,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Habit:
-    """Where the instances of a class are, and how large: of each the height and the middle, as shares of its picture's height."""
+    """Where the instances of a class are, and how large: of each the height and the middle, as shares of its image's height."""
 
     height: Floats
     middle: Floats
@@ -53,9 +53,9 @@ class Habit:
 class Subjects:
     """Objects of one class of which one is to be placed.
 
-    size    float64 (n, 2): width and height in their own pictures, in pixels
+    size    float64 (n, 2): width and height in their own images, in pixels
     margin  float64 (n): how far they are cut out beyond their boxes, as a share of the sides
-    colour  float64 (n, 3): what is around them in their own pictures, 0 to 1; NaN where that is unknown
+    colour  float64 (n, 3): what is around them in their own images, 0 to 1; NaN where that is unknown
     """
 
     size: Floats
@@ -65,7 +65,7 @@ class Subjects:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Canvas:
-    """A picture that may be pasted into.
+    """An image that may be pasted into.
 
     image    its row among the images
     size     width and height in pixels
@@ -81,9 +81,9 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spot:
-    """A place for an object: which of those offered, in which of the pictures, at which scale, and with which box.
+    """A place for an object: which of those offered, in which of the images, at which scale, and with which box.
 
-    `covers` is the area of each box in the picture that it hides.
+    `covers` is the area of each box in the image that it hides.
     """
 
     subject: int
@@ -94,20 +94,20 @@ class Spot:
 
 
 class Surroundings:
-    """The colours around places in pictures, looked up in small copies that are read when they are needed."""
+    """The colours around places in images, looked up in small copies that are read when they are needed."""
 
     def __init__(self, root: Path, names: Sequence[str], sizes: Floats) -> None:
         self._root, self._names, self._sizes = root, names, sizes
         self._small: dict[int, NDArray[np.uint8] | None] = {}
 
     def load(self, images: Sequence[int]) -> None:
-        """Read the pictures of some images ahead, a thread a core."""
+        """Read some images ahead, a thread a core."""
         missing = [image for image in dict.fromkeys(images) if image not in self._small][:_KEPT]
         with ThreadPoolExecutor(min(processors(), 8)) as pool:
             self._small.update(zip(missing, pool.map(self._read, missing), strict=True))
 
     def tables(self, images: Sequence[int]) -> tuple[NDArray[np.int32], Floats]:
-        """Give for each picture the sums of its colours above and left of each place, and its small size; that is 0 where it is unknown.
+        """Give for each image the sums of its colours above and left of each place, and its small size; that is 0 where it is unknown.
 
         Args:
             images: Their rows.
@@ -131,7 +131,7 @@ class Surroundings:
         return sums, sizes
 
     def colours(self, images: Sequence[int], boxes: Boxes) -> Floats:
-        """Give the mean colour around a box in each of some pictures, (n, 3), 0 to 1; NaN where the picture cannot be read."""
+        """Give the mean colour around a box in each of some images, (n, 3), 0 to 1; NaN where the image cannot be read."""
         sums, small = self.tables(images)
         factor = small / self._sizes[np.asarray(images, np.intp)]
         return _colours(sums, small, np.arange(len(images))[:, None], boxes[:, None] * np.tile(factor, 2)[:, None])[:, 0]
@@ -154,11 +154,11 @@ class Surroundings:
 
 
 def _colours(sums: NDArray[np.int32], sizes: Floats, picture: NDArray[np.intp], boxes: Floats) -> Floats:
-    """Give the mean colour around boxes in small pictures, (n, k, 3), 0 to 1.
+    """Give the mean colour around boxes in small images, (n, k, 3), 0 to 1.
 
     Args:
-        sums: Of each picture, what `Surroundings.tables` gives.
-        sizes: Of each picture, too.
+        sums: Of each image, what `Surroundings.tables` gives.
+        sizes: Of each image, too.
         picture: Which of them, (n, 1).
         boxes: In pixels of these, (n, k, 4).
     """
@@ -167,7 +167,7 @@ def _colours(sums: NDArray[np.int32], sizes: Floats, picture: NDArray[np.intp], 
     inner = np.clip(np.rint(boxes), 0, limit).astype(np.intp)
     outer = np.clip(np.rint(boxes + np.concatenate([-reach, reach], axis=-1)), 0, limit).astype(np.intp)
     (around, n_around), (within, n_within) = _sum(sums, picture, outer), _sum(sums, picture, inner)
-    # An object that fills its picture has only itself around it.
+    # An object that fills its image has only itself around it.
     filled = n_around - n_within < 1
     within[filled], n_within[filled] = 0, 0
     with np.errstate(invalid="ignore"):
@@ -183,7 +183,7 @@ def _sum(sums: NDArray[np.int32], picture: NDArray[np.intp], boxes: NDArray[np.i
 
 
 class View:
-    """Pictures to choose from, side by side: what `find_spot` needs of all of them at once."""
+    """Images to choose from, side by side: what `find_spot` needs of all of them at once."""
 
     def __init__(self, canvases: Sequence[Canvas], surroundings: Surroundings) -> None:
         self.canvases = canvases
@@ -196,7 +196,7 @@ class View:
 
 
 def find_spot(subjects: Subjects, habit: Habit, view: View, pairs: NDArray[np.bool_], rng: np.random.Generator) -> Spot | None:
-    """Find the best of some random places for one of some objects in one of some pictures; None where none keeps the rules.
+    """Find the best of some random places for one of some objects in one of some images; None where none keeps the rules.
 
     Size and height of the place are those of a random instance of the class, a little changed; where it is from left to right is free. No
     box is covered by more than it has free, and no earlier paste at all. Among what is left, the surroundings that are most like
@@ -205,8 +205,8 @@ def find_spot(subjects: Subjects, habit: Habit, view: View, pairs: NDArray[np.bo
     Args:
         subjects: The objects.
         habit: Where their class is, and how large.
-        view: The pictures.
-        pairs: bool (objects, pictures): which may be tried in which.
+        view: The images.
+        pairs: bool (objects, images): which may be tried in which.
         rng: Where chance is used.
     """
     of, into = np.nonzero(pairs)

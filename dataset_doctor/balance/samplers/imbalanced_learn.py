@@ -1,6 +1,6 @@
 """Samplers of imbalanced-learn that tell which images they took, for folders with a class an image.
 
-Samplers that draw by chance see row numbers; those that look at the data see small greyscale pictures.
+Samplers that draw by chance see row numbers; those that look at the data see small greyscale images.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NAMES: dict[str, Direction] = {
     "RepeatedEditedNearestNeighbours": "down",
     "TomekLinks": "down",
 }
-"""Those with `sample_indices_`, and what they do; the others make up new samples, which are no pictures."""
+"""Those with `sample_indices_`, and what they do; the others make up new samples, which are not images of the dataset."""
 
 _TAKE_COUNTS = ("RandomOverSampler", "RandomUnderSampler", "InstanceHardnessThreshold", "NearMiss")
 """Those that can be told a number for each class; the others drop what they find unfit."""
@@ -52,7 +52,7 @@ def find(method: str) -> str:
     """
     name = method.removeprefix(PREFIX)
     if name not in NAMES:
-        raise UsageError(f"{method} is not a sampler of imbalanced-learn that chooses among pictures.", did_you_mean(name, NAMES))
+        raise UsageError(f"{method} is not a sampler of imbalanced-learn that chooses among images.", did_you_mean(name, NAMES))
     return name
 
 

@@ -44,7 +44,7 @@ NEAR = 1e-3
 LEVELS = (0.3, 0.65)
 """Parts of the way to the floors that are looked at."""
 
-EASE = 0.95
+EASED_SHARE = 0.95
 """Part of the largest share that a budget suffices for. Right at the largest, hardly anything is left to choose."""
 
 ROUNDING = 1e-12
@@ -495,7 +495,7 @@ def within_budget(problem: Problem, least: Cheapest, budget: int) -> WithinBudge
         below = cheapest(problem, start.level)
     lower = eased(problem, below)
     found = _polished(problem, lower, most_varied(problem, lower, budget))
-    return WithinBudget(found, max(below.level * EASE, start.level), tuple(steps))
+    return WithinBudget(found, max(below.level * EASED_SHARE, start.level), tuple(steps))
 
 
 def _polished(problem: Problem, least: Cheapest, found: MostVaried) -> MostVaried:
@@ -514,7 +514,7 @@ def shorter(problem: Problem, least: Cheapest) -> list[Cheapest]:
 
 def eased(problem: Problem, least: Cheapest) -> Cheapest:
     """Lower the floors of a cheapest epoch a little, which leaves something to choose; the epoch meets them, and its prices prove less."""
-    level = max(least.level * EASE, least_level(problem))
+    level = max(least.level * EASED_SHARE, least_level(problem))
     return dataclasses.replace(least, level=level, bound=epoch_bound(problem, lowered(problem, level), least.prices))
 
 

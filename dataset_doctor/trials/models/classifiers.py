@@ -1,4 +1,4 @@
-"""Classifiers by name: torchvision's registry, and the small ResNets for tiny pictures that CIFAR is measured with."""
+"""Classifiers by name: torchvision's registry, and the small ResNets for tiny images that CIFAR is measured with."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Block(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """ResNet for pictures of 32 × 32 (He et al. 2016, section 4.2): 6 n + 2 layers of 16, 32 and 64 channels."""
+    """ResNet for images of 32 × 32 (He et al. 2016, section 4.2): 6 n + 2 layers of 16, 32 and 64 channels."""
 
     def __init__(self, depth: int, num_classes: int) -> None:
         super().__init__()
@@ -58,16 +58,16 @@ class CifarResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give logits (n, K) for pictures (n, 3, S, S)."""
+        """Give logits (n, K) for images (n, 3, S, S)."""
         features = self.stage3(self.stage2(self.stage1(self.stem(x))))
         logits: Tensor = self.fc(features.mean(dim=(2, 3)))
         return logits
 
 
 class SmallCnn(nn.Module):
-    """Six convolutions of 32, 64 and 128 channels, halving the picture three times: for a CPU, where wide and small maps are fast.
+    """Six convolutions of 32, 64 and 128 channels, halving the image three times: for a CPU, where wide and small maps are fast.
 
-    A ResNet of 8 layers takes twice the time a picture, most of it in maps of 16 channels and full size.
+    A ResNet of 8 layers takes twice the time an image, most of it in maps of 16 channels and full size.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -81,7 +81,7 @@ class SmallCnn(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give logits (n, K) for pictures (n, 3, S, S)."""
+        """Give logits (n, K) for images (n, 3, S, S)."""
         logits: Tensor = self.fc(self.stage3(self.stage2(self.stage1(x))).mean(dim=(2, 3)))
         return logits
 
@@ -148,7 +148,7 @@ def build(settings: Settings, num_classes: int, *, seed: int, cosine: bool = Fal
         The model, on the CPU, and what a reader should know of its weights.
 
     Raises:
-        UsageError: a model that there is not or that cannot take pictures of this size, weights that do not fit.
+        UsageError: a model that there is not or that cannot take images of this size, weights that do not fit.
     """
     check_name(settings.model)
     with torch.random.fork_rng([]), warnings.catch_warnings():
@@ -177,16 +177,16 @@ def _made(settings: Settings, num_classes: int) -> nn.Module:
         model: nn.Module = torchvision.models.get_model(settings.model, weights=None, **options)
     except (ValueError, AssertionError, RuntimeError) as error:
         why = str(error)[:200]
-        raise UsageError(f"{settings.model} cannot be made for pictures of {settings.size} pixels: {why}", _OTHER_SIZE) from error
+        raise UsageError(f"{settings.model} cannot be built for images of {settings.size} pixels: {why}", _OTHER_SIZE) from error
     try:
         with torch.no_grad():
             model.eval()(torch.zeros(1, 3, settings.size, settings.size))
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise UsageError(f"{settings.model} does not take pictures of {settings.size} pixels.", _OTHER_SIZE) from error
+        raise UsageError(f"{settings.model} does not take images of {settings.size} pixels.", _OTHER_SIZE) from error
     return model.train()
 
 
-_OTHER_SIZE = "Take a larger `size` (224 is usual for torchvision's models), or a cifar_resnet for tiny pictures."
+_OTHER_SIZE = "Take a larger `size` (224 is usual for torchvision's models), or a cifar_resnet for tiny images."
 
 
 # Pretrained -------------------------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def _pretrained(model: nn.Module, settings: Settings, num_classes: int) -> list[
     if f"{head}.weight" not in fitting:
         theirs = state[f"{head}.weight"].shape[0] if f"{head}.weight" in state else 0
         of = f"{theirs:,} classes" if theirs else "no last layer"
-        return [f"The weights have {of}, the dataset {num_classes:,}: the last layer begins anew."]
+        return [f"The weights have {of}, the dataset {num_classes:,}: the last layer starts from scratch."]
     return []
 
 

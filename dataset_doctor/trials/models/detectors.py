@@ -1,6 +1,6 @@
 """Detectors by name: torchvision's, and a small one that learns from scratch on a CPU within minutes.
 
-All speak as torchvision's do: a list of pictures in, with targets whose labels count from 1 while training, losses by name out; boxes,
+All speak as torchvision's do: a list of images in, with targets whose labels count from 1 while training, losses by name out; boxes,
 labels and scores in evaluation. The loss of the classes is taken over here, so that weights of classes mean the same everywhere: what is
 assigned to an object (a point, an anchor, a proposal) counts as much as the weight of the object's class, and the background counts 1.
 """
@@ -27,7 +27,7 @@ from dataset_doctor.trials.models.classifiers import convolution, named_state, r
 from dataset_doctor.trials.settings import Settings
 
 Target = dict[str, Tensor]
-"""What is to be found in a picture: "boxes" float (m, 4) as xyxy in pixels, "labels" int64 (m) from 1 on."""
+"""What is to be found in an image: "boxes" float (m, 4) as xyxy in pixels, "labels" int64 (m) from 1 on."""
 
 LEAST_SCORE = 0.01
 """Detections with a lower score are not looked at; average precision gains next to nothing from them."""
@@ -37,10 +37,10 @@ LEAST_SCORE = 0.01
 
 
 class TinyFcos(nn.Module):
-    """A detector of one stage without anchors, for a CPU: FCOS on a single map of an eighth of the picture's side.
+    """A detector of one stage without anchors, for a CPU: FCOS on a single map of an eighth of the image's side.
 
-    The picture is halved five times and the coarse maps are added back to the finer ones, so that each place of the map knows of much of
-    the picture. A place tells the classes and a box: how far its middle is away, and the logarithms of its sides. The places near the
+    The image is halved five times and the coarse maps are added back to the finer ones, so that each place of the map knows of much of
+    the image. A place tells the classes and a box: how far its middle is away, and the logarithms of its sides. The places near the
     middle of an object are to find it, the nearest one always, however small the object is; of several objects the smallest.
 
     Source: after Tian et al. 2019, FCOS; the maps after Lin et al. 2017, Feature Pyramid Networks.
@@ -164,7 +164,7 @@ def _labels(targets: Sequence[Target], matched: Sequence[Tensor]) -> Tensor:
 
 
 def _of_retinanet(logits: Tensor, labels: Tensor, matched: Tensor, weigh: Weigh, ratio: float) -> Tensor:
-    """Sum over the anchors of each picture that are not half on an object, by the number on one; mean over the pictures."""
+    """Sum over the anchors of each image that are not half on an object, by the number on one; mean over the images."""
     between = matched == detection._utils.Matcher.BETWEEN_THRESHOLDS
     items = weigh.sigmoid(logits[..., 1:], labels - 1) + _nobody(logits)
     per_picture = items.masked_fill(between, 0.0).sum(dim=1) / (labels > 0).sum(dim=1).clamp(min=1)
@@ -284,7 +284,7 @@ def check_loss(name: str, loss: str | None) -> None:
         raise UsageError(f"`arms={what}`: {name} is trained with focal loss as it is.", _OTHER_LOSS)
     if loss == "focal_loss":
         raise UsageError(f"`arms={what}`: {name} picks the hardest of the background instead.", _OTHER_LOSS)
-    raise UsageError(f"`arms={what}` is a loss for whole pictures, and cannot train a detector.", _OTHER_LOSS)
+    raise UsageError(f"`arms={what}` is a loss for whole images, and cannot train a detector.", _OTHER_LOSS)
 
 
 def build(settings: Settings, num_classes: int, *, seed: int, weigh: Weigh = Weigh()) -> tuple[nn.Module, list[str]]:
@@ -300,7 +300,7 @@ def build(settings: Settings, num_classes: int, *, seed: int, weigh: Weigh = Wei
         The model, on the CPU, and what a reader should know of its weights.
 
     Raises:
-        UsageError: a detector that there is not or that cannot take pictures of this size, weights that do not fit.
+        UsageError: a detector that there is not or that cannot take images of this size, weights that do not fit.
     """
     check_detector(settings.model)
     with torch.random.fork_rng([]), warnings.catch_warnings():
@@ -317,7 +317,7 @@ def _made(settings: Settings, num_classes: int, weigh: Weigh) -> nn.Module:
     if name in DETECTORS:
         return DETECTORS[name](num_classes, weigh)
     model = get_model(name, weights=None, weights_backbone=None, num_classes=num_classes + 1)
-    # Pictures come in their size: nothing is left to resize.
+    # Images come in their size: nothing is left to resize.
     mean, std = model.transform.image_mean, model.transform.image_std
     model.transform = GeneralizedRCNNTransform(side, side, mean, std, size_divisible=1 if "ssd" in name else 32, fixed_size=(side, side))
     owner = model.roi_heads if name.startswith("fasterrcnn") else model
@@ -326,13 +326,13 @@ def _made(settings: Settings, num_classes: int, weigh: Weigh) -> nn.Module:
         with torch.no_grad():
             model.eval()([torch.zeros(3, side, side)])
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
-        raise UsageError(f"{name} does not take pictures of {side} pixels.", "Take a larger `size`, or tiny_fcos.") from error
+        raise UsageError(f"{name} does not take images of {side} pixels.", "Take a larger `size`, or tiny_fcos.") from error
     made: nn.Module = model.train()
     return made
 
 
 def _pretrained(model: nn.Module, settings: Settings, num_classes: int) -> list[str]:
-    """Put weights into a detector; what tells the classes begins anew where their number is another."""
+    """Put weights into a detector; what tells the classes starts from scratch where their number is another."""
     name, weights = settings.model, settings.weights
     assert weights is not None
     if Path(weights).exists():
@@ -346,15 +346,15 @@ def _pretrained(model: nn.Module, settings: Settings, num_classes: int) -> list[
     own = model.state_dict()
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
     extra = [key for key in state if key not in own and "num_batches_tracked" not in key]
-    anew = [key for key in own if key not in fitting and "num_batches_tracked" not in key]
-    wrong = [*(key for key in anew if not any(part in key for part in _CLASS_PARTS)), *extra]
+    fresh = [key for key in own if key not in fitting and "num_batches_tracked" not in key]
+    wrong = [*(key for key in fresh if not any(part in key for part in _CLASS_PARTS)), *extra]
     if wrong:
         raise UsageError(
             f"`weights={weights}` does not fit {name}: {len(wrong):,} parameters differ, first {wrong[0]}.",
             "Name the detector that the weights were made with.",
         )
     model.load_state_dict({**own, **fitting})
-    return [f"The weights are for other classes than these {num_classes:,}: what tells the classes begins anew."] if anew else []
+    return [f"The weights have different classes from these {num_classes:,}: what tells the classes starts from scratch."] if fresh else []
 
 
 def _freeze_norms(module: nn.Module) -> None:

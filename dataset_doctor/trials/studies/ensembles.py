@@ -5,7 +5,7 @@ mean   the average of the probabilities, after each model's were calibrated with
        for several arms also with a weight for each arm, the one under which that split is most probable
 stack  a logistic regression of the class on the logarithms of all models' probabilities (Wolpert 1992)
 
-Stacking must learn from predictions on pictures that the models were not trained on, else it trusts those that know the pictures by
+Stacking must learn from predictions on images that the models were not trained on, else it trusts those that know the images by
 heart. Usually a model is trained on folds for that; here the validation split is out of every model's training, so that its predictions
 are such from the outset. How good the regression is on that split is in turn told by fitting it to parts of the split and asking it for
 the others. One reservation stays: each model's checkpoint was chosen on that split, so that there all look a little better than they are.
@@ -38,7 +38,7 @@ Kind = Literal["vote", "mean", "stack"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 LEAST_OF_CLASS = 5
-"""With fewer validation pictures of a class, a regression on them would mostly learn which they are."""
+"""With fewer validation images of a class, a regression on them would mostly learn which they are."""
 
 _FOLDS = 5
 _REGULARISATION = 1.0
@@ -66,7 +66,7 @@ def parse_kinds(text: str, task: Task = "classify") -> tuple[Kind, ...]:
             raise UsageError(f"`ensemble={word}` is not known.", did_you_mean(word, (*KINDS, "all")))
         kinds += [kind for kind in found if kind not in kinds]
     if task == "detect":
-        raise UsageError("`ensemble` is for classification: boxes of several detectors are not put together.", "Leave it out.")
+        raise UsageError("`ensemble` is for classification: boxes of several detectors are not combined.", "Leave it out.")
     return tuple(kinds)
 
 
@@ -92,7 +92,7 @@ def mean(models: Sequence[Predictions], temperatures: Sequence[float], weights: 
     """Average calibrated probabilities.
 
     Args:
-        models: Their predictions on the same pictures.
+        models: Their predictions on the same images.
         temperatures: Of each; above 1 makes it less sure.
         weights: Of each, adding up to 1; by default alike.
     """
@@ -127,7 +127,7 @@ def weights_of(given: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Find weights on the simplex under which a mixture makes the true classes most probable, by expectation maximisation.
 
     Args:
-        given: Probability that each model gives to the true class of each picture (models, pictures).
+        given: Probability that each model gives to the true class of each example (models, examples).
 
     >>> weights_of(np.array([[0.9, 0.8], [0.1, 0.2]])).round(3).tolist()
     [1.0, 0.0]
@@ -148,21 +148,21 @@ class Stack:
         self._regression = _regression(_features(val), val[0].truth)
 
     def __call__(self, models: Sequence[Predictions]) -> Predictions:
-        """Ask it for pictures, of which the same models said this."""
+        """Ask it for images, of which the same models said this."""
         return _saying(models[0], _answers(self._regression, _features(models), self._k))
 
 
 def cross_fitted(val: Sequence[Predictions]) -> Predictions:
-    """Ask stacks for each validation picture that were fitted to the others, with the pictures of an image kept together."""
+    """Ask stacks for each validation image that were fitted to the others, with the examples of an image kept together."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     first, x = val[0], _features(val)
     answers = np.zeros((len(first.truth), first.n_classes))
-    # Where each image is one picture, there is nothing to keep together, and cutting is fast.
+    # Where each image is one example, there is nothing to keep together, and cutting is fast.
     cut = StratifiedKFold if first.n_images == len(first.truth) else StratifiedGroupKFold
     folds = min(_FOLDS, first.n_images)
     with warnings.catch_warnings():
-        # That a class has fewer pictures than there are folds leaves some of these without it, which is allowed for.
+        # That a class has fewer images than there are folds leaves some of these without it, which is allowed for.
         warnings.simplefilter("ignore", UserWarning)
         parts = list(cut(folds, shuffle=True, random_state=0).split(x, first.truth, first.image))
     for fitted, asked in parts:
@@ -189,7 +189,7 @@ def _answers(regression: Any, x: NDArray[np.float64], k: int) -> NDArray[np.floa
 
 
 def _features(models: Sequence[Predictions]) -> NDArray[np.float64]:
-    """Lay out the logarithms of all probabilities, each model's with mean 0 a picture (n, models × K)."""
+    """Lay out the logarithms of all probabilities, each model's with mean 0 an image (n, models × K)."""
     logs = [_logarithms(model.probabilities) for model in models]
     return np.concatenate([log - log.mean(axis=1, keepdims=True) for log in logs], axis=1)
 
@@ -212,7 +212,7 @@ def _saying(like: Predictions, probabilities: NDArray[np.float64]) -> Prediction
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Model:
-    """A trained model by name, and what it said of the validation and the test pictures."""
+    """A trained model by name, and what it said of the validation and the test images."""
 
     name: str
     val: Predictions
@@ -236,11 +236,11 @@ class _Plan:
         return [[models[arm][row] for arm in self.arms for row in rows]]
 
     def on_test(self, members: Sequence[_Model]) -> Predictions:
-        """Ask the members for the test pictures."""
+        """Ask the members for the test images."""
         return self._together(members, [model.test for model in members])
 
     def on_val(self, members: Sequence[_Model]) -> Predictions:
-        """Ask the members for the validation pictures; a stack, for those that it was not fitted to."""
+        """Ask the members for the validation images; a stack, for those that it was not fitted to."""
         val = [model.val for model in members]
         return cross_fitted(val) if self.kind == "stack" else self._together(members, val)
 
@@ -283,15 +283,15 @@ def ensembles(
     first = models[baseline][0]
     others = [name for name, mine in models.items() if not _same_pictures(mine[0], first)]
     models = {name: mine for name, mine in models.items() if name not in others}
-    notes = [f"Ensembles: without {name}, whose pictures are others." for name in others]
+    notes = [f"Ensembles: without {name}, whose images are others." for name in others]
     notes.append(
-        f"Ensembles: temperatures, weights and stacks were fitted to {plural(len(first.val.truth), 'validation picture')},"
+        f"Ensembles: temperatures, weights and stacks were fitted to {plural(len(first.val.truth), 'validation image')},"
         " on which checkpoints were chosen too."
     )
     kinds, scarcest = list(kinds), int(first.val.instances[first.val.instances > 0].min())
     if "stack" in kinds and scarcest < LEAST_OF_CLASS:
         kinds.remove("stack")
-        few = f"a class has {plural(scarcest, 'validation picture')}, and {LEAST_OF_CLASS} are needed"
+        few = f"a class has {plural(scarcest, 'validation image')}, and {LEAST_OF_CLASS} are needed"
         notes.append(f"Ensembles: nothing was stacked, because {few}.")
     if len(seeds) < 2:
         notes.append("Ensembles: with one seed there are none of seeds, and none can be called better or worse.")

@@ -7,7 +7,7 @@ question about more than four times the images (Mahmood et al. 2022 show how far
 
 Parts are nested: a smaller one lies in every larger one, so that a step along the curve adds images and exchanges none. Each seed draws
 parts of its own, so that the luck of the draw is in the spread between seeds. All trainings take the same number of steps, and validation
-and test split stay whole. The mean and spread of the pixels, by which pictures are scaled, are those of the whole training split.
+and test split stay whole. The mean and spread of the pixels, by which images are scaled, are those of the whole training split.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def nested(image: NDArray[np.int64], label: NDArray[np.int64], shares: Sequence[
     at least, the same in all parts.
 
     Args:
-        image: Image of each picture or instance (n).
+        image: Image of each example (n).
         label: Its class (n); −1 for an image without any, which are drawn like a class.
         shares: Above 0 and up to 1.
         seed: Of the draw.
@@ -110,7 +110,7 @@ def fit_curve(points: Sequence[Point], *, images: int | None = None, random_seed
     largest = points[-1].images if points else 0
     wanted = 2 * largest if images is None else images
     if points and wanted < largest:
-        raise UsageError(f"A forecast for {wanted:,} images is no forecast: there are {largest:,}.", "Ask for more.")
+        raise UsageError(f"`images` must be at least {largest:,}, which there are, got {wanted:,}.")
     reason = _unfit(points)
     if reason is not None:
         return Curve(points, None, None, f"No forecast: {reason}.")

@@ -128,7 +128,7 @@ def space(settings: Settings, searched: Sequence[str], *, augment: str | None = 
 
     The learning rate and the weight decay go from a tenth to ten times their default, evenly in the logarithm; where the default is no
     decay at all, it is one of a few powers of ten or none. Dropout goes from 0 to 0.5. Augmentation is one of a few presets that suit
-    most pictures.
+    most images.
 
     Args:
         settings: The common ones.
@@ -258,7 +258,7 @@ def search(
     stepped(trials * steps)
     complete = [(one.score, -one.number, one) for one in told if one.score is not None]
     if not complete:
-        raise failure or TrainingFailed(f"The loss of every trial of {arm.name} was no number.", "A smaller `lr` is the usual cure.")
+        raise failure or TrainingFailed(f"The loss of every trial of {arm.name} was not a number.", "A smaller `lr` is the usual cure.")
     score, _, best = max(complete)
     return Search(arm.name, best.params, score, told)
 
