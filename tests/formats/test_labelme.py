@@ -205,6 +205,19 @@ def test_two_datasets_are_two(tmp_path: Path) -> None:
     assert read(tmp_path / "pets").class_names == ("cat", "dog")
 
 
+def test_copies_of_a_dataset_are_two(tmp_path: Path) -> None:
+    """Folders with files of the same names below them are not one dataset, though they share their classes."""
+    files = {
+        f"{home}/{split}/a.{end}": labels(CAT) if end == "json" else ""
+        for home in "xy"
+        for split in ("train", "val")
+        for end in ("jpg", "json")
+    }
+
+    with pytest.raises(SeveralDatasets):
+        read(planted(tmp_path, files))
+
+
 def test_coco_beside_it_is_found_as_before(tmp_path: Path) -> None:
     """COCO is read where both describe the same images, and neither takes the other's files for its own."""
     coco = {

@@ -11,6 +11,7 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Literal
 
 import msgspec
@@ -44,7 +45,7 @@ from dataset_doctor.formats.personal import personal_data
 FILES_TO_SNIFF = 8
 """JSON files of a folder that are looked at."""
 
-_LABEL_FOLDERS = frozenset({"annotations", "annotation", "anns", "labels", "json", "jsons", "labelme"})
+_LABEL_FOLDERS = frozenset({"annotations", "annotation", "anns", "labels", "json", "jsons"})
 _MARKS = re.compile(rb'"(?:shape_type|imagePath|imageData|imageHeight)"\s*:')
 _LABEL = re.compile(rb'"label"\s*:\s*"((?:[^"\\]|\\.){0,200})"')
 
@@ -59,7 +60,7 @@ class _Named(msgspec.Struct, gc=False, rename="camel"):
 def detect(tree: Tree, only: str | None = None) -> list[Candidate]:
     """Name the LabelMe datasets in a tree, after a look into a few JSON files of each folder.
 
-    Folders are one dataset, unless several classes were seen in each of two and none in both.
+    Folders are one dataset, unless several classes were seen in each of two and none in both, or both have files of the same names.
 
     Args:
         tree: What the walk found.
@@ -67,24 +68,28 @@ def detect(tree: Tree, only: str | None = None) -> list[Candidate]:
     """
     if only is not None and suffix(only) != ".json":
         return []
-    by_folder: dict[str, list[str]] = defaultdict(list)
-    for name in tree.with_suffix(".json"):
-        if only is None or posixpath.dirname(name) == posixpath.dirname(only):
-            by_folder[posixpath.dirname(name)].append(name)
-    groups: list[tuple[list[str], list[str], set[bytes]]] = []
-    for folder, names in sorted(by_folder.items()):
-        seen = _sniff(tree, names if only is None else [only])
-        if seen is None:
+    by_home: dict[str, list[str]] = defaultdict(list)
+    seen_in: dict[str, set[bytes]] = defaultdict(set)
+    for folder, names in groupby(tree.with_suffix(".json"), posixpath.dirname):
+        files = list(names)
+        if only is not None and folder != posixpath.dirname(only):
             continue
-        for homes, files, labels in groups:
-            if homes[0] == _home(folder) or not labels.isdisjoint(seen) or min(len(labels), len(seen)) < 2:
-                homes.append(_home(folder))
-                files += names
+        if (labels := _sniff(tree, files if only is None else [only])) is not None:
+            by_home[_home(folder)] += files
+            seen_in[_home(folder)] |= labels
+    groups: list[tuple[list[str], list[str], set[bytes], set[str]]] = []
+    for home, files in by_home.items():
+        seen, own = seen_in[home], {name[len(home) :].lstrip("/") for name in files}
+        for homes, others, labels, taken in groups:
+            if taken.isdisjoint(own) and (not labels.isdisjoint(seen) or min(len(labels), len(seen)) < 2):
+                homes.append(home)
+                others += files
                 labels |= seen
+                taken |= own
                 break
         else:
-            groups.append(([_home(folder)], list(names), seen))
-    return [_candidate(homes, files) for homes, files, _ in groups]
+            groups.append(([home], files, seen, own))
+    return [_candidate(homes, files) for homes, files, *_ in groups]
 
 
 def _candidate(homes: Sequence[str], files: Sequence[str]) -> Candidate:
