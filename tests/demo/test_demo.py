@@ -232,9 +232,9 @@ def forged(at: Path) -> None:
 
 REFUSED = {
     # what is there, whether --force is given, what is said
-    "a file": (lambda at: at.write_text("x"), True, "no folder"),
-    "a link to a folder": (lambda at: (folder_with_file(at.parent / "x"), at.symlink_to("x")), True, "no folder"),
-    "a link to nowhere": (lambda at: at.symlink_to("nowhere"), True, "no folder"),
+    "a file": (lambda at: at.write_text("x"), True, "not a folder"),
+    "a link to a folder": (lambda at: (folder_with_file(at.parent / "x"), at.symlink_to("x")), True, "not a folder"),
+    "a link to nowhere": (lambda at: at.symlink_to("nowhere"), True, "not a folder"),
     "a link to itself": (lambda at: at.symlink_to("out"), True, ""),
     "a full folder": (folder_with_file, False, "not empty"),
     "a demonstration": (lambda at: demo.write(SMALL, at), False, "--force"),

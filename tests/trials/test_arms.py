@@ -121,7 +121,7 @@ def test_a_weights_file_for_other_classes_is_refused(folders: Dataset, tmp_path:
     document["classes"] = ["a", "b", "zebra"]
     (tmp_path / "w.json").write_text(json.dumps(document))
 
-    with pytest.raises(UsageError, match=r"is for other classes: 3 in the file, 3 in the dataset; c is only in the dataset"):
+    with pytest.raises(UsageError, match=r"has different classes: 3 in the file, 3 in the dataset; c is only in the dataset"):
         treat(parse_arms(f"mine={tmp_path / 'w.json'}")[1], folders, task="classify")
 
 

@@ -108,7 +108,7 @@ def test_hopeless_trials_are_ended_early_and_have_no_score() -> None:
 
 
 def test_settings_that_diverge_are_told_and_passed_over() -> None:
-    """A loss that is no number costs the trial, not the search."""
+    """A loss that is not a number costs the trial, not the search."""
     result = found(Hill(diverges_above=0.01), "random", 20)
     diverged = [trial for trial in result.trials if trial.state == "diverged"]
 
@@ -169,7 +169,7 @@ def test_more_trials_go_on_with_the_same_study(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_as_none(tmp_path: Path) -> None:
-    """The search begins anew."""
+    """The search starts over."""
     found(Hill(), "random", 3, tmp_path)
     (tmp_path / "trials.sqlite").write_bytes(b"nothing of the kind" * 100)
 

@@ -191,7 +191,7 @@ def test_a_file_that_holds_no_weights_is_refused(changes: dict[str, object], say
 def test_any_other_file_is_refused(content: str, suffix: str, tmp_path: Path) -> None:
     """Neither a traceback nor anything run."""
     (tmp_path / f"w{suffix}").write_text(content)
-    with pytest.raises(UsageError, match="no weights file"):
+    with pytest.raises(UsageError, match="not a weights file"):
         load(tmp_path / f"w{suffix}")
 
 
