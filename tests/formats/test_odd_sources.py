@@ -305,3 +305,18 @@ def test_members_that_are_no_arrays_give_way_to_those_of_other_files(tmp_path: P
     dd.write(dd.split(dataset, ratios=(0.5, 0.5), group_by="none").apply(dataset), tmp_path / "out", "coco")
 
     assert dd.read(tmp_path / "out").class_names == ("cat",)
+
+
+def test_lists_of_images_of_one_name_in_two_splits_read_back(tmp_path: Path) -> None:
+    """A label file in each split's folder, images numbered from one in both: repeated records lead to the right ones."""
+    one = document(
+        images=[{"id": 1, "file_name": "1.jpg", "width": 64, "height": 48}],
+        annotations=[{"id": 1, "image_id": 1, "category_id": 1, **SQUARE}],
+    )
+    files: dict[str, str | bytes] = {f"{folder}/_annotations.coco.json": one for folder in ("train", "extra")}
+    dataset = dd.read(save(tmp_path / "data", files, ("train/1.jpg", "extra/1.jpg")))
+    plan = dd.rebalance(dataset, method="repeat_factor", split="train")
+    dd.write(plan.apply(dataset), tmp_path / "out", "coco", materialize="list")
+
+    assert len(dataset.splits) == 2
+    assert dd.read(tmp_path / "out").images.has_file.tolist() == [True, True]

@@ -179,8 +179,12 @@ def _same_images(tree: Tree, one: Sniffed, other: Sniffed) -> bool:
     folder, their_folder = posixpath.dirname(one.name), posixpath.dirname(other.name)
     if folder == their_folder:
         return True
-    # The same names beside two label files are different images, not the same ones.
-    return not any(posixpath.join(folder, name) in tree.known and posixpath.join(their_folder, name) in tree.known for name in shared)
+    # The same names beside two label files are different images, not the same ones; where the images stayed elsewhere, so did the folders.
+    return not any(
+        posixpath.join(root, folder, name) in tree.known and posixpath.join(root, their_folder, name) in tree.known
+        for root in ("", tree.image_root or "")
+        for name in shared
+    )
 
 
 def belong_together(tree: Tree, files: list[Sniffed], more: list[Sniffed]) -> bool:
