@@ -2,11 +2,13 @@
 
 import dataset_doctor as dd
 
-dataset = dd.read("path")       # COCO, Pascal VOC, YOLO, LabelMe or image folders, detected
-report = dd.audit(dataset)      # findings and tables; report.to_dict() is the documented JSON
-plan = dd.rebalance(dataset, method="repeat_factor")   # or dd.split(dataset): what will be, before anything is written
-dd.write(plan.apply(dataset), "out", format="yolo")     # any format that can hold it
-weights = dd.class_weights(dataset, scheme="sqrt")   # numpy, one a class, in class order
+report = dd.audit("path")       # COCO, Pascal VOC, YOLO, LabelMe or image folders, detected; the images are looked into
+report.show()                   # or report.save("report.html"), report.failing("error"), report.to_dict()
+plan = dd.rebalance("path", method="repeat_factor")   # or dd.split, dd.convert: what will be, before anything is written
+plan.show()
+plan.write("out")
+dataset = dd.read("path")       # columns; each function above takes it in place of the path
+weights = dd.class_weights(dataset, scheme="sqrt")   # numpy, one a class, in class order; or dd.weights("path")
 verdict = dd.verify(dataset, arms="baseline,weights:sqrt")   # trained with and without: helped, hurt, or no evidence
 """
 
@@ -19,15 +21,15 @@ from types import ModuleType
 TYPE_CHECKING = False  # typing takes as long to import as all else here
 if TYPE_CHECKING:
     from dataset_doctor.audit import audit
-    from dataset_doctor.balance import rebalance
+    from dataset_doctor.checks import explain
     from dataset_doctor.dataset import Dataset, concat
     from dataset_doctor.errors import DoctorError
     from dataset_doctor.formats import Written, read, write
     from dataset_doctor.plan import Plan
     from dataset_doctor.report.record import Report
-    from dataset_doctor.split import split
+    from dataset_doctor.treatments import convert, rebalance, split
     from dataset_doctor.trials import verify
-    from dataset_doctor.weights import ClassWeights, class_weights, image_weights, pos_weight, weigh
+    from dataset_doctor.weights import ClassWeights, class_weights, image_weights, pos_weight, weigh, weights
 
 __all__ = [
     "ClassWeights",
@@ -39,6 +41,8 @@ __all__ = [
     "audit",
     "class_weights",
     "concat",
+    "convert",
+    "explain",
     "image_weights",
     "pos_weight",
     "read",
@@ -46,20 +50,21 @@ __all__ = [
     "split",
     "verify",
     "weigh",
+    "weights",
     "write",
 ]
 
 _HOMES = {
     "audit": ("audit",),
-    "balance": ("rebalance",),
+    "checks": ("explain",),
     "dataset": ("Dataset", "concat"),
     "errors": ("DoctorError",),
     "report.record": ("Report",),
     "formats": ("Written", "read", "write"),
     "plan": ("Plan",),
-    "split": ("split",),
+    "treatments": ("convert", "rebalance", "split"),
     "trials": ("verify",),
-    "weights": ("ClassWeights", "class_weights", "image_weights", "pos_weight", "weigh"),
+    "weights": ("ClassWeights", "class_weights", "image_weights", "pos_weight", "weigh", "weights"),
 }
 """Which module each name is from."""
 
@@ -73,6 +78,10 @@ class _Package(ModuleType):
     """
 
     def __getattr__(self, name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("dataset-doctor-vision")
         if name not in _HOME_OF:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         value: object = getattr(importlib.import_module(f"{self.__name__}.{_HOME_OF[name]}"), name)

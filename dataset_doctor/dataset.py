@@ -710,6 +710,25 @@ class Dataset:
             }
         )
 
+    def __len__(self) -> int:
+        return self.n_images
+
+    def __bool__(self) -> bool:
+        return True  # also without images
+
+    def _repr_html_(self) -> str:
+        """Show the classes with their images and instances as a table in a notebook; the first hundred of them."""
+        import html
+
+        rows = zip(self.class_names, *(self._class_counts() if self.classes else ((), ())), strict=True)
+        cells = "".join(f"<tr><td>{html.escape(name)}</td><td>{n:,}</td><td>{k:,}</td></tr>" for name, n, k in list(rows)[:100])
+        head = "<tr><th>class</th><th>images</th><th>instances</th></tr>"
+        return f"<p>{html.escape(repr(self).strip('<>'))}</p><table>{head}{cells}</table>"
+
+    def _class_counts(self) -> tuple[list[int], list[int]]:
+        counts = self.counts()
+        return np.asarray((counts > 0).sum(axis=0)).ravel().tolist(), np.asarray(counts.sum(axis=0)).ravel().tolist()
+
     def __repr__(self) -> str:
         splits = ", ".join(f"{name} {int(n):,}" for name, n in zip(self.splits, self.images.in_split.sum(axis=0), strict=True))
         return (

@@ -25,7 +25,7 @@ LAYERS = (
     ("recommend", "gate"),
     ("losses", "samplers", "report", "demo"),
     ("audit",),
-    ("trials",),
+    ("treatments", "trials"),
     ("cli",),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

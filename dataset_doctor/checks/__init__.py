@@ -182,6 +182,15 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
+def explain(code: str | None = None) -> Check | tuple[Check, ...]:
+    """Give a check by its code or name: its `page` says what it flags, why it matters and what to do. Without a code, give all checks.
+
+    Raises:
+        UsageError: no check has that code or name.
+    """
+    return CHECKS if code is None else find_check(code)
+
+
 def find_check(word: str) -> Check:
     """Find a check by its code or name.
 

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -89,22 +89,20 @@ def weights(
     from dataset_doctor.report import weight_files
     from dataset_doctor.report.audit.json import document
     from dataset_doctor.report.weights import show
-    from dataset_doctor.weights import SCHEMES, export, find_trainer, load_plan, weigh
+    from dataset_doctor.weights import SCHEMES, export, find_trainer
+    from dataset_doctor.weights import weights as weigh
 
     trainer = None if trainer is None else find_trainer(trainer)
     weight_files.check_targets(output, trainer)
-    plan = load_plan(after) if after is not None else None
     # A number in the configuration is for the scheme in the configuration.
-    chosen = {
+    chosen: dict[str, Any] = {
         name: value
         for name, value in (("beta", beta), ("power", power))
         if SCHEMES[scheme].parameter == name or from_command_line(context, name)
     }
     with ProgressBar() as progress:
         columns = read(dataset, format, images=images, classes=classes, progress=progress)
-    weighed = weigh(
-        columns, scheme, cap=cap, normalize=normalize or ("sample" if trainer else "none"), count=count, split=split, after=plan, **chosen
-    )
+    weighed = weigh(columns, scheme, trainer=trainer, normalize=normalize, after=after, cap=cap, count=count, split=split, **chosen)
     for path in output:
         weight_files.save(weighed, path, root=str(columns.root), trainer=trainer)
     is_written = any(weight_files.is_export(path, trainer) for path in output)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor import weights as class_weights
 from dataset_doctor.balance import SAMPLERS, rebalance
 from dataset_doctor.balance.backgrounds import parse_background
 from dataset_doctor.balance.presets import PRESETS
@@ -29,6 +28,8 @@ from dataset_doctor.losses import LOSSES
 from dataset_doctor.trials.models.classifiers import check_name
 from dataset_doctor.trials.settings import Settings
 from dataset_doctor.verdict import Task
+from dataset_doctor.weights import SCHEMES, weigh
+from dataset_doctor.weights import load as load_weights
 
 MAX_FILE_BYTES = 512 << 20
 MAX_TAU = 10.0
@@ -206,7 +207,7 @@ def _weights_file(word: str) -> str | None:
     place = _path(word)
     if place is None:
         return None
-    class_weights.load(place)
+    load_weights(place)
     return str(place)
 
 
@@ -241,7 +242,7 @@ def _repeats(dataset: Dataset, rows: NDArray[np.intp], in_split: NDArray[np.bool
 
 
 def _weigh(arm: Arm, of: Situation) -> Treatment:
-    weighed = class_weights.weigh(of.dataset, arm.value, split="train", normalize="sample")
+    weighed = weigh(of.dataset, arm.value, split="train", normalize="sample")
     return Treatment(class_weights=np.array(weighed.weights), notes=weighed.warnings)
 
 
@@ -265,7 +266,7 @@ def _asked_differently(arm: Arm, of: Situation) -> Treatment:
 
 
 def _from_weights_file(arm: Arm, of: Situation) -> Treatment:
-    dataset, weighed = of.dataset, class_weights.load(arm.value)
+    dataset, weighed = of.dataset, load_weights(arm.value)
     if sorted(weighed.classes) != sorted(dataset.class_names):
         theirs, ours = set(weighed.classes), set(dataset.class_names)
         differ = sorted(theirs ^ ours)
@@ -347,8 +348,8 @@ KINDS: Mapping[str, Kind] = {
     "manifest": Kind(_manifest, _from_manifest, _action("oversample", "undersample", "repeat_factor"), is_file=True),
     "weights file": Kind(_weights_file, _from_weights_file, _action("weights"), is_file=True),
     "weights": Kind(
-        _after("weights", _one_of("scheme", class_weights.SCHEMES)), _weigh, _action("weights"),
-        [f"weights:{scheme}" for scheme in class_weights.SCHEMES],
+        _after("weights", _one_of("scheme", SCHEMES)), _weigh, _action("weights"),
+        [f"weights:{scheme}" for scheme in SCHEMES],
     ),
     "augment": Kind(
         _after("augment", _one_of("preset", PRESETS)), lambda arm, of: Treatment(settings={"augment": arm.value}), _action("augment"),

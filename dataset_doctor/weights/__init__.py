@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -12,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from dataset_doctor.dataset import Dataset
 from dataset_doctor.errors import UsageError, did_you_mean
+from dataset_doctor.files.progress import Progress, silent
 from dataset_doctor.findings import plural
-from dataset_doctor.formats import fingerprint
+from dataset_doctor.formats import fingerprint, opened
 from dataset_doctor.plan import Plan
 from dataset_doctor.weights.counting import CountUnit, after_plan, choose_split, count_classes, load_plan, records_in_split
 from dataset_doctor.weights.exporters import EXPORTERS, Exporter, export, find_trainer
@@ -36,6 +39,7 @@ __all__ = [
     "load_plan",
     "pos_weight",
     "weigh",
+    "weights",
 ]
 
 Normalize = Literal["none", "mean", "sample"]
@@ -69,6 +73,43 @@ def class_weights(
     return np.array(
         weigh(dataset, scheme, beta=beta, power=power, cap=cap, normalize=normalize, count=count, split=split, after=after).weights
     )
+
+
+def weights(
+    dataset: Dataset | str | os.PathLike[str],
+    scheme: str = "inverse",
+    *,
+    trainer: str | None = None,
+    normalize: Normalize | None = None,
+    after: Plan | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    format: str | None = None,
+    images: str | os.PathLike[str] | None = None,
+    classes: str | os.PathLike[str] | None = None,
+    progress: Progress = silent,
+    **how: Any,
+) -> ClassWeights:
+    """Weigh the classes of a dataset as the command does.
+
+    Args:
+        dataset: A path, or what `read` gave.
+        scheme: A name in SCHEMES.
+        trainer: For whom; only what `normalize` is by default depends on it. `export` writes its file.
+        normalize: As for `weigh`; by default "none", and "sample" for a trainer.
+        after: As for `weigh`, or a file with the plan's document: a manifest, or what `rebalance --json` printed.
+        format: As for `read`, like `images` and `classes`; for a path only.
+        images: As there.
+        classes: As there.
+        progress: Called with what is done, how much and how much in all.
+        how: As for `weigh`: `beta`, `power`, `cap`, `count`, `split`.
+
+    Raises:
+        UsageError: as for `weigh`; besides a trainer or file that is not known.
+    """
+    if trainer is not None:
+        find_trainer(trainer)
+    plan = load_plan(Path(after)) if isinstance(after, str | os.PathLike) else after
+    columns = opened(dataset, format, images=images, classes=classes, progress=progress)
+    return weigh(columns, scheme, normalize=normalize or ("sample" if trainer else "none"), after=plan, **how)
 
 
 def weigh(
