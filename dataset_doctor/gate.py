@@ -87,7 +87,7 @@ def in_force(suppressions: Iterable[Suppression], today: date, notify: Notify = 
 class Baseline:
     """What is known to be wrong: for each code, how often in which image, file, class or split.
 
-    `images` are the names of some images, to tell the baseline of another dataset.
+    `images` are the names of some images, to recognise the baseline of another dataset.
     """
 
     format: FormatName
@@ -100,7 +100,7 @@ class Baseline:
         return sum(sum(counts.values()) for counts in self.known.values())
 
     def beyond(self, other: Baseline, codes: Collection[str]) -> int:
-        """Count what it knows of some codes and another does not: what was mended, where the other is the present state."""
+        """Count what it knows of some codes and another does not: what was fixed, where the other is the present state."""
         return sum(
             max(0, count - other.known.get(code, {}).get(name, 0))
             for code, counts in self.known.items()

@@ -1,4 +1,4 @@
-"""What several checks ask about groups of pictures that are the same."""
+"""What several checks ask about groups of identical or similar images."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataset_doctor.dataset import Dataset, Rows
 from dataset_doctor.findings import Found, Severity
 
 
-def picture_groups(dataset: Dataset, number: NDArray[np.int32]) -> list[Rows]:
-    """Give the rows of each group in which at least two files are the same picture.
+def image_groups(dataset: Dataset, number: NDArray[np.int32]) -> list[Rows]:
+    """Give the rows of each group in which at least two files belong together.
 
     A file that is named twice, and one that is stated to repeat another, counts once.
 
@@ -28,7 +28,7 @@ def picture_groups(dataset: Dataset, number: NDArray[np.int32]) -> list[Rows]:
 
 
 def _once_each(rows: Rows, dataset: Dataset) -> Rows:
-    """Keep the last row of each picture, and of those the last of each file; sorted."""
+    """Keep the last row of each image, and of those the last of each file; sorted."""
     picture, name = dataset.images.picture, dataset.images.file_name
     kept = {picture[row]: row for row in rows.tolist()}.values()
     return np.array(sorted({name[row]: row for row in kept}.values()), np.intp)
@@ -37,7 +37,7 @@ def _once_each(rows: Rows, dataset: Dataset) -> Rows:
 def groups_found(
     dataset: Dataset, groups: Sequence[Rows], partners: Sequence[Rows], text: str, message: str, severity: Severity | None = None
 ) -> Found | None:
-    """Report groups of pictures; the places are all of their images in file order, each with the name of its partner in the group.
+    """Report groups of images; the places are all of their images in file order, each with the name of its partner in the group.
 
     Args:
         dataset: The dataset.

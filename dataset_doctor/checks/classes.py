@@ -49,7 +49,7 @@ def class_imbalance(dataset: Dataset, facts: Facts) -> Found | None:
     images that hold them, or weight the loss, and measure whether it helped.
     """
     if dataset.only_measures:
-        return None  # it should be as the world is
+        return None  # it should be as in use
     split = training_split(dataset)
     _, instances = counts_of(facts, split)
     used = np.flatnonzero(instances)
@@ -104,7 +104,7 @@ def class_unused(dataset: Dataset, facts: Facts) -> Found | None:
 
     **Usual cause.** A list of classes taken over from another dataset, or a part of a dataset.
 
-    **What to do.** Leave the class out and number the others anew, or keep it for images to come.
+    **What to do.** Leave the class out and renumber the others, or keep it for images to come.
     """
     _, instances = counts_of(facts, None)
     roots = set(_root_categories(dataset, instances))
@@ -127,7 +127,7 @@ _JOINTS_OF_LETTERS = re.compile(r"(?<=[^\W_])(?<!\d) (?=[^\W_])|(?<=\d) (?=[^\W\
 
 
 def _folded(name: str) -> str:
-    """Reduce a name to what tells it from others for a person: no case, no spelling of gaps, no invisible or look-alike characters.
+    """Reduce a name to what a person tells it apart by: no case, no spelling of gaps, no invisible or look-alike characters.
 
     Single letters keep their case, and numbers stay apart: a and A, 1-1 and 11 are different classes of symbols.
 
@@ -256,7 +256,7 @@ def class_name_placeholder(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag classes that name no kind of object: background, ignore, class_0, unknown.
 
     **Why it matters.** A detector has its own way to say that there is nothing. A class `background` gets an output of its own and shifts
-    the numbers of the others; a class `class_0` tells whoever uses the model nothing.
+    the numbers of the others; a class `class_0` says nothing to whoever uses the model.
 
     **Usual cause.** labelme writes `_background_` and `__ignore__` into its lists; YOLO labels came without a list of names.
 
@@ -270,7 +270,7 @@ def class_name_placeholder(dataset: Dataset, facts: Facts) -> Found | None:
     if not rows:
         return None
     names = named([dataset.classes[row].name for row in rows])
-    message = f"{plural(len(rows), 'class name says', 'class names say')} nothing of what is in the picture: {names}"
+    message = f"{plural(len(rows), 'class name says', 'class names say')} nothing about what is in the image: {names}"
     return Found(len(rows), message, places=class_places(dataset, rows))
 
 
@@ -283,7 +283,7 @@ def class_name_not_text(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Put the names in quotes.
     """
-    return reported(facts, "class-name-not-text", "class name is no text to YAML", "class names are no text to YAML")
+    return reported(facts, "class-name-not-text", "YAML does not read the class name as text", "YAML does not read the class names as text")
 
 
 def _root_categories(dataset: Dataset, instances: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[int]:
@@ -404,12 +404,12 @@ def no_annotations(dataset: Dataset, facts: Facts) -> Found | None:
 def image_unlabeled(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag images without a label file in a split where others have one.
 
-    **Why it matters.** Nobody can tell whether they are empty or were forgotten. YOLO trainers take them for background: every object in
+    **Why it matters.** They may be empty or forgotten: there is no way to know. YOLO trainers take them for background: every object in
     them counts as a false detection. VOC readers stop at the missing XML file.
 
-    **Usual cause.** Labelling that is not finished, labels lost or misnamed, or exporters that write no file for empty pictures.
+    **Usual cause.** Labelling that is not finished, labels lost or misnamed, or exporters that write no file for empty images.
 
-    **What to do.** Label them. Give truly empty images an empty label file, so that it can be told.
+    **What to do.** Label them. Give truly empty images an empty label file, so that the two differ.
     """
     images = dataset.images
     bare = images.label_state == LabelState.UNLABELED

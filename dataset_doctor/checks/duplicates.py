@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset_doctor.checks._groups import groups_found, picture_groups, with_first
+from dataset_doctor.checks._groups import groups_found, image_groups, with_first
 from dataset_doctor.dataset import Dataset, LabelState, Rows
 from dataset_doctor.findings import Facts, Found, Severity, Threshold, judged_by, plural
 from dataset_doctor.formats import format_of
@@ -26,13 +26,13 @@ TURNED = (
     "", "", ", mirrored", ", turned by 180°", ", mirrored and turned by 180°", ", mirrored and turned by 270°", ", turned by 90°",
     ", mirrored and turned by 90°", ", turned by 270°",
 )  # fmt: skip
-"""What is done to the other picture by each EXIF orientation, clockwise."""
+"""What is done to the other image by each EXIF orientation, clockwise."""
 
 
 def image_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag images that are the same file, or the same picture pixel by pixel.
+    """Flag images that are the same file, or identical pixel by pixel.
 
-    **Why it matters.** The model sees the picture more often than others, and the dataset is smaller than it looks. In several splits it
+    **Why it matters.** The model sees the image more often than others, and the dataset is smaller than it looks. In several splits it
     is worse: see split-leakage.
 
     **Usual cause.** Datasets merged from one source, downloads repeated under new names, oversampling by copying files.
@@ -41,13 +41,13 @@ def image_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
     """
     if facts.duplicates is None:
         return None
-    groups = picture_groups(dataset, facts.duplicates.exact_group)
+    groups = image_groups(dataset, facts.duplicates.exact_group)
     message = f"{plural(len(groups), 'group', 'groups')} of identical images ({sum(map(len, groups)):,} files)"
-    return groups_found(dataset, groups, [with_first(group) for group in groups], "same picture as", message)
+    return groups_found(dataset, groups, [with_first(group) for group in groups], "identical to", message)
 
 
 def image_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag images of one shot: resized, recompressed, cropped, recoloured, turned or mirrored copies, frames in which nothing moved.
+    """Flag images from one shot: resized, recompressed, cropped, recoloured, turned or mirrored copies, frames in which nothing moved.
 
     **Why it matters.** They add little to what a model can learn, make a class look better covered than it is, and leak as soon as a
     random split puts them on both sides.
@@ -59,7 +59,7 @@ def image_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
     Candidates come from a 64-bit perceptual hash (at most 6 bits differ, or `--near-bits`), also turned by 90°, 180° or 270° (clockwise)
     and mirrored, and from the likeness of their lowest frequencies, colours included. Each is confirmed: one image is laid over the
     other, and their fine structure must agree, at the worst place too, and inside the labelled boxes. So two objects on one background
-    are not of one shot, nor are frames of a video in which something has moved: where frames lie in different splits, see
+    are not from one shot, nor are frames of a video in which something has moved: where frames lie in different splits, see
     sequence-in-several-splits. Copies turned by other angles, cropped by 10 % and more, or with a logo or text added are not all
     found.
     """
@@ -77,7 +77,7 @@ def image_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
     partner[later], how[later] = earlier, TURN_BACK[turn]
     first = partner[earlier] < 0
     partner[earlier[first]], how[earlier[first]] = later[first], turn[first]
-    groups = picture_groups(dataset, number)
+    groups = image_groups(dataset, number)
     partners = [np.where(partner[group] < 0, with_first(group), partner[group]) for group in groups]
     mirrored, turned = int((duplicates.near_turn == MIRRORED).sum()), int((duplicates.near_turn > MIRRORED).sum())
     message = f"{plural(len(groups), 'group', 'groups')} of nearly identical images ({sum(map(len, groups)):,} files)"
@@ -85,7 +85,7 @@ def image_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
         message += f"; {plural(mirrored, 'pair is', 'pairs are')} mirrored"
     if turned:
         message += f"; {plural(turned, 'pair is', 'pairs are')} turned"
-    found = groups_found(dataset, groups, partners, "nearly the same picture as", message)
+    found = groups_found(dataset, groups, partners, "nearly identical to", message)
     if found is None or found.images is None:
         return found
     details = [text + TURNED[turn] for text, turn in zip(found.details, how[found.images].tolist(), strict=True)]
@@ -94,15 +94,15 @@ def image_near_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
 
 @judged_by(MAX_CORNER_DIFFERENCE_PX, MAX_CORNER_DIFFERENCE_SHARE)
 def duplicate_label_conflict(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag identical images that are labelled differently, and images of one shot that lie in different classes.
+    """Flag identical images that are labelled differently, and images from one shot that lie in different classes.
 
     **Why it matters.** The same image pulls the model in two directions. With other classes (an error) one of the labels is wrong; with
     other boxes (a warning) objects are missing in one of them, and are then trained as background.
 
-    **Usual cause.** Two annotators, or a class that was corrected in one copy only; pictures of two classes, sorted into both
+    **Usual cause.** Two annotators, or a class that was corrected in one copy only; images of two classes, sorted into both
     folders.
 
-    **What to do.** Look at both, keep one picture with all objects labelled. Boxes count as the same up to {max_corner_difference_px} px or
+    **What to do.** Look at both, keep one image with all objects labelled. Boxes count as the same up to {max_corner_difference_px} px or
     {max_corner_difference_share:%} of the image.
 
     Of nearly identical images (image-near-duplicate) only class folders are compared, since a crop may leave boxes out; alone they are a
@@ -117,8 +117,8 @@ def duplicate_label_conflict(dataset: Dataset, facts: Facts) -> Found | None:
     groups: list[Rows] = []
     partners: list[Rows] = []
     classes_differ = 0
-    for group in picture_groups(dataset, facts.duplicates.exact_group):
-        # Of a copy without any label file nobody says that it holds nothing.
+    for group in image_groups(dataset, facts.duplicates.exact_group):
+        # A copy without a label file need not be empty.
         known = group[dataset.images.label_state[group] != LabelState.UNLABELED]
         records = [order[start[row] : start[row + 1]] for row in known.tolist()]
         named = [_class_names(dataset, rows) for rows in records]
@@ -140,11 +140,11 @@ def duplicate_label_conflict(dataset: Dataset, facts: Facts) -> Found | None:
     n = len(groups) + len(near)
     message = f"{' and '.join(parts)} {'is' if n == 1 else 'are'} labelled differently"
     severity = Severity.ERROR if classes_differ else Severity.WARNING
-    return groups_found(dataset, groups + near, partners + near_partners, "same picture, other labels:", message, severity)
+    return groups_found(dataset, groups + near, partners + near_partners, "same image, other labels:", message, severity)
 
 
 def _near_conflicts(dataset: Dataset, duplicates: Duplicates) -> tuple[list[Rows], list[Rows]]:
-    """Give groups of images of one shot that lie in different class folders, and their partners."""
+    """Give groups of images from one shot that lie in different class folders, and their partners."""
     if not format_of(dataset).class_folders or not len(duplicates.near_pairs):
         return [], []
     own = np.full(dataset.n_images, -1, np.intp)
@@ -155,12 +155,12 @@ def _near_conflicts(dataset: Dataset, duplicates: Duplicates) -> tuple[list[Rows
     partner[pairs[::-1, 1]] = pairs[::-1, 0]
     first = partner[pairs[::-1, 0]] < 0
     partner[pairs[::-1, 0][first]] = pairs[::-1, 1][first]
-    groups = picture_groups(dataset, clusters(pairs, dataset.n_images))
+    groups = image_groups(dataset, clusters(pairs, dataset.n_images))
     return groups, [partner[group] for group in groups]
 
 
 def _class_names(dataset: Dataset, rows: Rows) -> set[str]:
-    """Give the names of the classes in label records; the record's own word where nobody declared the class."""
+    """Give the names of the classes in label records; the record's own word where the class is not declared."""
     table = dataset.annotations
     pairs = zip(table.class_index[rows].tolist(), table.class_id[rows].tolist(), strict=True)
     return {dataset.classes[index].name if index >= 0 else str(word) for index, word in pairs}
@@ -183,10 +183,10 @@ def _same_boxes(boxes: NDArray[np.float64], class_index: NDArray[np.int32], one:
 
 
 def copies_of_one_source(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag pictures of one split that were made from one source, as Roboflow's names (`name.rf.hash`) tell.
+    """Flag images of one split that were made from one source, judging by Roboflow's names (`name.rf.hash`).
 
-    **Why it matters.** Nothing is wrong with augmented copies in train. They count as one picture when you ask how much data there is, and
-    in val or test they weigh some pictures more than others.
+    **Why it matters.** Nothing is wrong with augmented copies in train. They count as one image when you ask how much data there is, and
+    in val or test they weigh some images more than others.
 
     **Usual cause.** An export with augmentation, "outputs per training example" above 1.
 
@@ -204,5 +204,5 @@ def copies_of_one_source(dataset: Dataset, facts: Facts) -> Found | None:
         return None
     rows = np.array(sorted(row for group in several for row in group), np.intp)
     n = len(several)
-    message = f"{plural(n, 'source picture has', 'source pictures have')} several copies in one split ({plural(len(rows), 'image')})"
+    message = f"{plural(n, 'source image has', 'source images have')} several copies in one split ({plural(len(rows), 'image')})"
     return Found(n, message, images=rows)

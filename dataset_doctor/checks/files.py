@@ -55,7 +55,7 @@ def image_orphan(dataset: Dataset, facts: Facts) -> Found | None:
     **Why it matters.** They cost space and are not trained on. If they were meant to be background images, they are not counted
     as such.
 
-    **Usual cause.** New pictures that were not labelled yet, or labels lost on the way.
+    **Usual cause.** New images that were not labelled yet, or labels lost on the way.
 
     **What to do.** Label them, list them as background images, or move them out of the dataset.
     """
@@ -65,7 +65,7 @@ def image_orphan(dataset: Dataset, facts: Facts) -> Found | None:
 def label_orphan(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag label files that belong to no image.
 
-    **Why it matters.** Their boxes never reach the trainer: Ultralytics and torchvision pass them over without a word, FiftyOne
+    **Why it matters.** Their boxes never reach the trainer: Ultralytics and torchvision silently ignore them, FiftyOne
     stops.
 
     **Usual cause.** An image that was deleted or renamed, `a.jpg.txt` instead of `a.txt`, or labels in a folder that the
@@ -81,7 +81,7 @@ def image_unreadable(dataset: Dataset, facts: Facts) -> Found | None:
 
     **Why it matters.** Ultralytics drops the image with its boxes; detectron2 and torchvision stop in the middle of an epoch.
 
-    **Usual cause.** An interrupted download, a web page saved under the name of a picture, or a file system error.
+    **Usual cause.** An interrupted download, a web page saved under the name of a image, or a file system error.
 
     **What to do.** Fetch the file again or remove it with its labels.
     """
@@ -91,7 +91,7 @@ def image_unreadable(dataset: Dataset, facts: Facts) -> Found | None:
 def annotation_without_image(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag annotations whose image the file does not know.
 
-    **Why it matters.** pycocotools and MMDetection leave them out without a word, FiftyOne and Ultralytics' converter stop with
+    **Why it matters.** pycocotools and MMDetection silently leave them out, FiftyOne and Ultralytics' converter stop with
     KeyError. They are counted nowhere.
 
     **Usual cause.** Images removed from the list but not their annotations, or files merged without renumbering.
@@ -134,7 +134,7 @@ def id_invalid(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Number the records from 1 and use whole numbers in all references.
     """
-    return reported(facts, "id-invalid", "id is missing or no whole number", "ids are missing or no whole numbers")
+    return reported(facts, "id-invalid", "id is missing or not a whole number", "ids are missing or not whole numbers")
 
 
 def id_mixed_types(dataset: Dataset, facts: Facts) -> Found | None:
@@ -218,7 +218,7 @@ def label_missing(dataset: Dataset, facts: Facts) -> Found | None:
     **Why it matters.** torchvision, detectron2 and MMDetection stop with FileNotFoundError; Datumaro takes them for images
     without objects.
 
-    **Usual cause.** Exporters that write no file for pictures without objects, or labels lost on the way.
+    **Usual cause.** Exporters that write no file for images without objects, or labels lost on the way.
 
     **What to do.** Label the images; write an empty label file for true background images.
     """
@@ -275,15 +275,15 @@ def split_empty(dataset: Dataset, facts: Facts) -> Found | None:
 
 
 def duplicate_key(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag keys that stand twice in one JSON or YAML object.
+    """Flag keys that occur twice in one JSON or YAML object.
 
-    **Why it matters.** Every parser keeps the last and forgets the first without a word; two lists of annotations become one.
+    **Why it matters.** Every parser keeps the last and silently forgets the first; two lists of annotations become one.
 
     **Usual cause.** Files merged by hand.
 
     **What to do.** Keep one of them, or merge their values.
     """
-    return reported(facts, "duplicate-key", "key stands twice in one object", "keys stand twice in one object")
+    return reported(facts, "duplicate-key", "duplicate key in one object", "duplicate keys in one object")
 
 
 def json_nonstandard(dataset: Dataset, facts: Facts) -> Found | None:
@@ -332,7 +332,7 @@ def path_by_basename(dataset: Dataset, facts: Facts) -> Found | None:
 def stem_collision(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag images that share one label file, or label files that share one image.
 
-    **Why it matters.** One set of boxes is trained on two pictures, or one overwrites the other in an export.
+    **Why it matters.** One set of boxes is trained on two images, or one overwrites the other in an export.
 
     **Usual cause.** `a.jpg` and `a.png` side by side, or folders flattened into one.
 
@@ -345,11 +345,11 @@ def filename_mismatch(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag label files that name another image than the one they belong to by their own name.
 
     **Why it matters.** Some readers go by the file name inside, others by the name of the label file, and load different
-    pictures.
+    images.
 
-    **Usual cause.** Images renamed after labelling, or labels copied from another picture.
+    **Usual cause.** Images renamed after labelling, or labels copied from another image.
 
-    **What to do.** Look at which picture the boxes fit, then make both names agree.
+    **What to do.** Look at which image the boxes fit, then make both names agree.
     """
     return reported(facts, "filename-mismatch", "label file names another image", "label files name another image")
 
@@ -447,7 +447,7 @@ def keypoint_shape_missing(dataset: Dataset, facts: Facts) -> Found | None:
 
 
 def mask_missing(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag VOC files that say the picture is segmented, where there is no mask of it.
+    """Flag VOC files that say the image is segmented, where there is no mask of it.
 
     **Why it matters.** Detection is not concerned. A trainer of masks that goes by `segmented` stops with FileNotFoundError.
 
@@ -455,4 +455,4 @@ def mask_missing(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Nothing for detection; else bring the masks back, or set `segmented` to 0.
     """
-    return reported(facts, "mask-missing", "picture is called segmented and has no mask", "pictures are called segmented and have no mask")
+    return reported(facts, "mask-missing", "image is called segmented and has no mask", "images are called segmented and have no mask")

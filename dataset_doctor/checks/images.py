@@ -1,6 +1,6 @@
-"""DD4: what is wrong with the pictures themselves, as a look into every file tells.
+"""DD4: what is wrong with the images themselves, from their pixels and metadata.
 
-Limits that are known to depend on the kind of pictures hold relative to the dataset: what most of its pictures are like is no defect.
+Limits that are known to depend on the kind of images hold relative to the dataset: what most of its images are like is not a defect.
 """
 
 from __future__ import annotations
@@ -111,12 +111,12 @@ def image_corrupt(dataset: Dataset, facts: Facts) -> Found | None:
 def image_truncated(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag image files that end too early.
 
-    **Why it matters.** The lower part is grey or missing, with boxes on it. Pillow stops unless told otherwise; Ultralytics overwrites
+    **Why it matters.** The lower part is grey or missing, with boxes on it. Pillow stops by default; Ultralytics overwrites
     the file in your dataset with a version that ends properly.
 
     **Usual cause.** An interrupted copy or download, or a full disk.
 
-    **What to do.** Fetch the file again. If only the last bytes are missing, save a copy anew and look at it.
+    **What to do.** Fetch the file again. If only the last bytes are missing, save it again and look at it.
     """
     return _in_state(dataset, facts, FileState.TRUNCATED, "image file is cut off", "image files are cut off")
 
@@ -124,12 +124,12 @@ def image_truncated(dataset: Dataset, facts: Facts) -> Found | None:
 def image_suspect(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag images in which a decoder finds damage, and those that one decoder reads and another does not.
 
-    **Why it matters.** Damaged pictures are read without an error, with stripes or a grey part on which boxes are drawn. Where decoders
-    disagree, the trainer's library decides which pictures are trained on.
+    **Why it matters.** Damaged images are read without an error, with stripes or a grey part on which boxes are drawn. Where decoders
+    disagree, the trainer's library decides which images are trained on.
 
     **Usual cause.** A damaged download or disk; else extra bytes, a rare kind of compression, or metadata that breaks the standard.
 
-    **What to do.** Look at the picture, and fetch the file again if it is damaged; else save it anew with the decoder that reads it.
+    **What to do.** Look at the image, and fetch the file again if it is damaged; else save it again with the decoder that reads it.
     """
     one, many = "image is damaged, or read by one decoder only", "images are damaged, or read by one decoder only"
     return _in_state(dataset, facts, FileState.SUSPECT, one, many)
@@ -152,7 +152,7 @@ def image_extension_wrong(dataset: Dataset, facts: Facts) -> Found | None:
     **Why it matters.** Readers that go by the suffix fail or pick the wrong decoder (TensorFlow, darknet, DALI); lossy data hides behind
     `.png`.
 
-    **Usual cause.** Files renamed instead of converted, or pictures from the web, where `.jpg` is often WebP.
+    **Usual cause.** Files renamed instead of converted, or images from the web, where `.jpg` is often WebP.
 
     **What to do.** Rename the file, and its name in the labels, or convert it.
     """
@@ -170,15 +170,15 @@ def image_extension_wrong(dataset: Dataset, facts: Facts) -> Found | None:
 
 
 def image_exif_rotated(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag images stored turned or mirrored, which EXIF metadata tell the viewer to set right.
+    """Flag images stored rotated or mirrored, with EXIF metadata that tell the viewer to undo it.
 
-    **Why it matters.** OpenCV and Ultralytics turn such a picture, Pillow and torchvision do not unless told: boxes drawn on the one lie
-    beside the objects in the other. An error where the labels give the size before turning and boxes fit only that; a warning where they
+    **Why it matters.** OpenCV and Ultralytics rotate such an image, Pillow and torchvision do not by default: boxes drawn on the one lie
+    beside the objects in the other. An error where the labels give the size before rotation and boxes fit only that; a warning where they
     give that size; else worth knowing.
 
-    **Usual cause.** Pictures taken with a phone held upright.
+    **Usual cause.** Images taken with a phone held upright.
 
-    **What to do.** Turn the pixels and drop the orientation (`PIL.ImageOps.exif_transpose`), then check some boxes by eye.
+    **What to do.** Rotate the pixels and drop the orientation (`PIL.ImageOps.exif_transpose`), then check some boxes by eye.
     """
     pixels, images = facts.pixels, dataset.images
     if pixels is None:
@@ -197,12 +197,12 @@ def image_exif_rotated(dataset: Dataset, facts: Facts) -> Found | None:
         fits_only_raw[of[leaves_raw]] = False
         fits_only_raw &= raw_size
     severity = Severity.ERROR if fits_only_raw.any() else Severity.WARNING if raw_size.any() else Severity.INFO
-    message = plural(int(wrong.sum()), "image is stored turned or mirrored", "images are stored turned or mirrored")
+    message = plural(int(wrong.sum()), "image is stored rotated or mirrored", "images are stored rotated or mirrored")
     if fits_only_raw.any():
-        message += f"; the boxes of {int(fits_only_raw.sum()):,} fit only the picture before it is turned"
+        message += f"; the boxes of {int(fits_only_raw.sum()):,} fit only the image before it is rotated"
     rows = np.flatnonzero(wrong)
     details = [
-        f"EXIF orientation {orientation}" + (", boxes drawn before turning" if only else "")
+        f"EXIF orientation {orientation}" + (", boxes drawn before rotation" if only else "")
         for orientation, only in zip(pixels.orientation[rows].tolist(), fits_only_raw[rows].tolist(), strict=True)
     ]
     return Found(len(rows), message, images=rows, severity=severity, details=details) if len(rows) else None
@@ -215,7 +215,8 @@ def image_exif_rotated(dataset: Dataset, facts: Facts) -> Found | None:
 def image_dark(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag images that are far darker than the rest of the dataset, or nearly black.
 
-    **Why it matters.** Little can be seen on them, and labels drawn there are guesses. Where many images are dark, it is only said.
+    **Why it matters.** Little can be seen on them, and labels drawn there are guesses. Where many images are dark, it is only worth
+    knowing.
 
     **Usual cause.** Underexposure, a covered lens, frames from a fade; 16-bit data read as 8-bit.
 
@@ -239,9 +240,9 @@ def image_dark(dataset: Dataset, facts: Facts) -> Found | None:
 def image_bright(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag images of which 95 % of the points are nearly white ({min_bright_p5} of full brightness and more), and the rest hardly darker.
 
-    **Why it matters.** The image is washed out or empty. Where many images are bright, as scans of documents, it is only said.
+    **Why it matters.** The image is washed out or empty. Where many images are bright, as scans of documents are, it is only worth knowing.
 
-    **Usual cause.** Overexposure, blank pages, a transparent picture on white.
+    **Usual cause.** Overexposure, blank pages, a transparent image on white.
 
     **What to do.** Remove those on which nothing can be seen.
 
@@ -262,7 +263,7 @@ def image_low_information(dataset: Dataset, facts: Facts) -> Found | None:
 
     **Usual cause.** Placeholders, failed downloads, a covered lens, frames from a fade.
 
-    **What to do.** Look at them, and remove those that are empty. Where many are like that, it is only said.
+    **What to do.** Look at them, and remove those that are empty. Where many are like that, it is only worth knowing.
 
     Luma bends nowhere by 8 of 256 levels from pixel to pixel, at one small size for all images, and deviates from a smooth surface by less
     than {max_empty_relief}. Or its histogram holds less than {max_sign_entropy_bits} bit, and it bends only in a strip of {max_sign_rows}
@@ -321,14 +322,14 @@ def image_blurry(dataset: Dataset, facts: Facts) -> Found | None:
 
     **Why it matters.** Edges of objects cannot be seen, so that boxes are inaccurate.
 
-    **Usual cause.** A shaken camera, a wrong focus, a small picture blown up.
+    **Usual cause.** A shaken camera, a wrong focus, a small image blown up.
 
-    **What to do.** Remove the worst. Keep some if the model will meet such pictures.
+    **What to do.** Remove the worst. Keep some if the model will meet such images.
 
     Sharpness is the spread of second differences ÷ that of brightness within small blocks, at one small size for all images. Flagged is a
     robust z-score of {max_robust_z} and less among at least {min_images} images, with a sharpness below {max_blurry_sharpness}. At that
     size, 90 px on the short side, fine blur is not seen: out of focus by 6 % of the short side is found, 2 % is not. In images of 32 px
-    only gross blur is told from their own softness.
+    only gross blur can be told from their own softness.
     """
     pixels = facts.pixels
     if pixels is None:
@@ -341,7 +342,7 @@ def image_blurry(dataset: Dataset, facts: Facts) -> Found | None:
 
 
 def _outlying(facts: Facts, values: NDArray[np.float32], usable: NDArray[np.bool_], *, few: bool = False) -> NDArray[np.bool_]:
-    """Tell which values are far below the others, as ratios go; `few` is what to say where there are too few to tell."""
+    """Tell which values are far below the others, as ratios go; `few` is the answer where there are too few to judge."""
     if usable.sum() < facts[MIN_IMAGES]:
         return usable & few
     logs = np.log(np.maximum(values.astype(np.float64), np.finfo(np.float32).tiny))
@@ -352,7 +353,7 @@ def _outlying(facts: Facts, values: NDArray[np.float32], usable: NDArray[np.bool
 
 
 def _unusual(facts: Facts, test: Callable[[Pixels], NDArray[np.bool_]], one: str, many: str) -> Found | None:
-    """Report the pictures for which a test holds; only as worth knowing where it holds for a good part of the dataset."""
+    """Report the images for which a test holds; only as worth knowing where it holds for a good part of the dataset."""
     if facts.pixels is None:
         return None
     wrong = test(facts.pixels)
@@ -365,7 +366,7 @@ def _unusual(facts: Facts, test: Callable[[Pixels], NDArray[np.bool_]], one: str
 
 @judged_by(MIN_ASPECT, FENCE_IQR)
 def image_odd_aspect(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag pictures that are very long or very high, and of another shape than the rest.
+    """Flag images that are very long or very high, and of another shape than the rest.
 
     **Why it matters.** Scaled to a square they lose their objects; letterboxed they are mostly padding.
 
@@ -383,11 +384,11 @@ def image_odd_aspect(dataset: Dataset, facts: Facts) -> Found | None:
 
 @judged_by(MIN_SIZE_RATIO, FENCE_IQR, MIN_IMAGES)
 def image_odd_size(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag pictures that are much smaller or larger than the others.
+    """Flag images that are much smaller or larger than the others.
 
     **Why it matters.** Small ones become blurry when scaled up, and objects on large ones vanish when scaled down.
 
-    **Usual cause.** Thumbnails among photographs, or pictures of two sources.
+    **Usual cause.** Thumbnails among photographs, or images of two sources.
 
     **What to do.** Look at the smallest. Cut the largest into tiles if their objects are small.
 
@@ -421,14 +422,14 @@ def _far_out(facts: Facts, values: NDArray[np.float64], known: NDArray[np.bool_]
     return out
 
 
-# Kinds of pictures --------------------------------------------------------------------------------------------------
+# Kinds of images ---------------------------------------------------------------------------------------------------
 
 
 @judged_by(MAX_GREY_CHROMA, MIN_IMAGES, MAX_USUAL_SHARE, MAX_EMPTY_RELIEF)
 def image_grey_among_colour(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag grey images in a dataset of colour images.
 
-    **Why it matters.** A model may take greyness for a sign of a class. Readers that do not ask for RGB give one channel and stop the
+    **Why it matters.** A model may take greyness for a sign of a class. Readers that do not convert to RGB return one channel and stop the
     batch.
 
     **Usual cause.** Infrared frames at night, old photographs, scans.
@@ -447,7 +448,7 @@ def image_grey_among_colour(dataset: Dataset, facts: Facts) -> Found | None:
     measured = np.isfinite(pixels.chroma).sum()
     if measured < facts[MIN_IMAGES] or grey.sum() > facts[MAX_USUAL_SHARE] * measured:
         return None
-    return images_found(grey, "image is grey among colour pictures", "images are grey among colour pictures")
+    return images_found(grey, "image is grey among colour images", "images are grey among colour images")
 
 
 def image_alpha(dataset: Dataset, facts: Facts) -> Found | None:
@@ -468,7 +469,7 @@ def image_cmyk(dataset: Dataset, facts: Facts) -> Found | None:
 
     **Why it matters.** Readers turn them into RGB differently, some with inverted colours; others refuse them.
 
-    **Usual cause.** Pictures made for print.
+    **Usual cause.** Images made for print.
 
     **What to do.** Convert them to RGB.
     """
@@ -476,14 +477,14 @@ def image_cmyk(dataset: Dataset, facts: Facts) -> Found | None:
 
 
 def image_palette(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag images stored as numbers of a palette.
+    """Flag images stored with a palette.
 
-    **Why it matters.** A reader that does not ask for RGB gives the numbers, which mean nothing as brightness. Such a file among images is
-    often a mask.
+    **Why it matters.** A reader that does not convert to RGB returns the palette's numbers, which mean nothing as brightness. Such a file
+    among images is often a mask.
 
     **Usual cause.** GIFs, PNGs made small for the web, segmentation masks in the wrong folder.
 
-    **What to do.** Convert pictures to RGB; move masks to where they belong.
+    **What to do.** Convert images to RGB; move masks to where they belong.
     """
     return _of_mode(facts, ("P",), "image is stored with a palette", "images are stored with a palette")
 
@@ -496,7 +497,7 @@ def image_deep(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag images with more than 8 bits a channel.
 
     **Why it matters.** Pillow clips 16-bit grey to white when it converts to RGB, OpenCV cuts off the lower bits, others keep the numbers:
-    three different pictures.
+    three different images.
 
     **Usual cause.** Medical, thermal, depth and satellite images.
 
@@ -508,27 +509,27 @@ def image_deep(dataset: Dataset, facts: Facts) -> Found | None:
 
 
 def image_animated(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag files that hold several pictures: animations and multi-page files.
+    """Flag files that hold several images: animations and multi-page files.
 
-    **Why it matters.** Readers take the first and pass over the others; the labels may be of another one.
+    **Why it matters.** Readers take the first and pass over the others; the labels may belong to another one.
 
     **Usual cause.** GIF and WebP animations from the web, TIFF stacks, phones that add a preview.
 
-    **What to do.** Save the picture that the labels are of as a file of its own.
+    **What to do.** Save the image that the labels belong to as a file of its own.
     """
     if facts.pixels is None:
         return None
-    return images_found(facts.pixels.frames > 1, "file holds several pictures", "files hold several pictures")
+    return images_found(facts.pixels.frames > 1, "file holds several images", "files hold several images")
 
 
 def image_metadata_private(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag images whose metadata tell where they were taken, or name a device or person.
+    """Flag images whose metadata say where they were taken, or name a device or person.
 
     **Why it matters.** Whoever publishes the dataset publishes homes and names with it.
 
-    **Usual cause.** Pictures straight from a phone or camera.
+    **Usual cause.** Images straight from a phone or camera.
 
-    **What to do.** Remove the metadata before publishing, but turn the pixels first where an EXIF orientation is stored.
+    **What to do.** Remove the metadata before publishing, but rotate the pixels first where an EXIF orientation is stored.
     """
     pixels = facts.pixels
     if pixels is None or not (pixels.has_gps | pixels.has_serial).any():

@@ -33,7 +33,7 @@ def download_script(dataset: Dataset, facts: Facts) -> Found | None:
 def path_outside_dataset(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag paths that lead out of the dataset.
 
-    **Why it matters.** They are not followed here. Trainers follow them, to wherever they lead on the machine at hand.
+    **Why it matters.** They are not followed here. Trainers follow them, to wherever they lead on your machine.
 
     **Usual cause.** `..` written by an export tool, or a hostile file.
 
@@ -45,7 +45,7 @@ def path_outside_dataset(dataset: Dataset, facts: Facts) -> Found | None:
 def path_absolute(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag absolute paths in labels, lists or configuration.
 
-    **Why it matters.** They hold on one machine only, and tell others its folder names.
+    **Why it matters.** They hold on one machine only, and show others its folder names.
 
     **Usual cause.** Labelling tools and scripts that write the full path.
 
@@ -96,8 +96,8 @@ def special_file(dataset: Dataset, facts: Facts) -> Found | None:
 def name_case_collision(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag file names that differ only in upper and lower case, or in how accents are encoded.
 
-    **Why it matters.** On Windows and macOS they are one file: unpacking the dataset there overwrites one picture with another, and both
-    records then mean the same picture.
+    **Why it matters.** On Windows and macOS they are one file: unpacking the dataset there overwrites one image with another, and both
+    records then mean the same image.
 
     **Usual cause.** `IMG_1.JPG` beside `img_1.jpg`, or names that went through a Mac, which takes accents apart.
 
@@ -156,8 +156,8 @@ def name_unsafe(dataset: Dataset, facts: Facts) -> Found | None:
 def junk_files(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag files that systems leave behind: `._*`, `.DS_Store`, `Thumbs.db`, `__MACOSX`, `.ipynb_checkpoints`.
 
-    **Why it matters.** `._a.jpg` ends like an image and is none: Ultralytics calls it corrupt. A junk folder among class folders becomes a
-    class. They are left out here.
+    **Why it matters.** `._a.jpg` ends like an image but is not one: Ultralytics calls it corrupt. A junk folder among class folders becomes
+    a class. They are left out here.
 
     **Usual cause.** Archives made on a Mac, network drives, notebooks.
 
@@ -174,7 +174,7 @@ def stale_cache(dataset: Dataset, facts: Facts) -> Found | None:
 
     **Usual cause.** A dataset published after it was trained on.
 
-    **What to do.** Delete them. The trainer makes them anew.
+    **What to do.** Delete them. The trainer creates them again.
     """
     return reported(facts, "stale-cache", "cache of a trainer lies in the dataset", "caches of trainers lie in the dataset")
 
@@ -185,7 +185,7 @@ def stale_cache(dataset: Dataset, facts: Facts) -> Found | None:
 def licence_conflict(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag images whose licence the label file does not list.
 
-    **Why it matters.** Nobody can tell what may be done with these images.
+    **Why it matters.** It is unknown what may be done with these images.
 
     **Usual cause.** Files merged without renumbering their licences.
 
@@ -201,7 +201,7 @@ def licence_missing(dataset: Dataset, facts: Facts) -> Found | None:
 
     **Usual cause.** Exporters that leave `licenses` empty.
 
-    **What to do.** Write down the licence as long as somebody knows it.
+    **What to do.** Write down the licence while somebody still knows it.
     """
     return reported(facts, "licence-missing", "label file lists no licence", "label files list no licence")
 

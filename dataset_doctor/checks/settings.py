@@ -49,7 +49,7 @@ def _value(check: Check, name: str, value: Any) -> float:
 
 def _choices(check: Check) -> str:
     if not check.thresholds:
-        return f"{check.name} judges by no number that can be set."
+        return f"{check.name} has no thresholds."
     return f"Choose from: {', '.join(f'{one.name} = {number(one.default)}' for one in check.thresholds)}."
 
 

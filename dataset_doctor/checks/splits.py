@@ -1,4 +1,4 @@
-"""DD3: what is wrong between the splits of a dataset, as far as labels and names tell."""
+"""DD3: what is wrong between the splits of a dataset, judging by labels, names and pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dataset_doctor.checks._classes import class_places, named, training_split
 from dataset_doctor.checks._found import reported
-from dataset_doctor.checks._groups import groups_found, picture_groups, with_first
+from dataset_doctor.checks._groups import groups_found, image_groups, with_first
 from dataset_doctor.dataset import WHOLE_SPLIT, Dataset, Place, Rows
 from dataset_doctor.files.splits import canonical_split
 from dataset_doctor.findings import Facts, Found, Severity, Threshold, judged_by, plural
@@ -43,7 +43,7 @@ MAX_CUTS = Threshold("max_cuts", 2, "most places at which a video may be cut bef
 def image_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag images that more than one split names.
 
-    **Why it matters.** A model that has trained on a picture recognises it in the test: the score says nothing about new pictures.
+    **Why it matters.** A model that has trained on a image recognises it in the test: the score says nothing about new images.
 
     **Usual cause.** Lists written at different times, or a validation list that was drawn from the training list and not removed from it.
 
@@ -100,7 +100,7 @@ def class_missing_in_split(dataset: Dataset, facts: Facts) -> Found | None:
     """
     train = training_split(dataset)
     if train is None or format_of(dataset).class_folders:
-        return None  # of image folders, class-folders-differ and class-folder-empty tell the same
+        return None  # of image folders, class-folders-differ and class-folder-empty say the same
     trained = dataset.splits[train]
     images = np.array([[count.images for count in row.splits] for row in facts.statistics.classes]).reshape(-1, len(dataset.splits))
     in_train, train_size = images[:, train], facts.statistics.splits[train].images
@@ -143,7 +143,7 @@ def split_drift(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** If the split is meant to be another place or time, keep it and say so. Else split again, stratified by class.
 
-    Of a dataset that `rebalance` wrote, each picture counts once: what was repeated or pasted on purpose is no drift.
+    Of a dataset that `rebalance` wrote, each image counts once: what was repeated or pasted on purpose is not drift.
 
     Tested on images that hold the class, 2 × 2: chi-squared, or Fisher's exact test where few are expected; the false discovery rate over
     all classes and splits is {max_false_discovery_rate:%} (Benjamini and Hochberg, 1995). Besides, the share must differ by a factor of
@@ -226,21 +226,21 @@ def _spanning(dataset: Dataset, label: Labels) -> list[list[int]]:
 
 
 def _member(dataset: Dataset) -> NDArray[np.bool_]:
-    """Tell of which splits an image is: `unassigned` is none; nobody trains or measures on it yet."""
+    """Tell which splits an image is in; `unassigned` is not a split, as it is neither trained nor measured on yet."""
     return dataset.images.in_split[:, [name != "unassigned" for name in dataset.splits]]
 
 
 def source_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag pictures made from one source, by their names, that lie in different splits.
+    """Flag images made from one source, by their names, that lie in different splits.
 
-    **Why it matters.** A flipped or cropped copy of a training picture is no new picture: the score on it is too good.
+    **Why it matters.** A flipped or cropped copy of a training image is not a new image: the score on it is too good.
 
     **Usual cause.** Augmenting first and splitting then. Roboflow names each version `name.rf.hash`; others add `_flip`, `_aug1` or the
     place of a tile.
 
     **What to do.** Split the sources, then augment the training split only. `dataset-doctor split` keeps copies of one source together.
 
-    An error where the name is surely that of one picture (`000000123456`); a warning where other pictures may have it too (`IMG_2301`).
+    An error where the name is surely that of one image (`000000123456`); a warning where other images may have it too (`IMG_2301`).
     Names that say nothing, such as `image_1`, are not compared.
     """
     if len(dataset.splits) < 2:
@@ -251,16 +251,16 @@ def source_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
         return None
     rows = np.array(sorted(row for group in spanning for row in group), np.intp)
     n = len(spanning)
-    message = f"{plural(n, 'source picture has', 'source pictures have')} copies in several splits ({plural(len(rows), 'image')})"
+    message = f"{plural(n, 'source image has', 'source images have')} copies in several splits ({plural(len(rows), 'image')})"
     return Found(n, message, images=rows, severity=Severity.ERROR if found.is_sure[rows].any() else Severity.WARNING)
 
 
 def name_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag images of the same name in different splits, where the name looks like no mere number.
+    """Flag images of the same name in different splits, where the name is more than a number.
 
-    **Why it matters.** It may be the same picture, and then the test is no test.
+    **Why it matters.** It may be the same image, and then the test is not a test.
 
-    **Usual cause.** A picture copied into a second split and then changed, resized or saved anew.
+    **Usual cause.** A image copied into a second split and then changed, resized or saved again.
 
     **What to do.** Look at two of them side by side.
     """
@@ -274,15 +274,15 @@ def name_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
 
 @judged_by(MAX_CUTS)
 def sequence_in_several_splits(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag videos, told by their frames' names, of which neighbouring frames lie in different splits.
+    """Flag videos, recognised by their frames' names, of which neighbouring frames lie in different splits.
 
-    **Why it matters.** Neighbouring frames are nearly the same picture. A model tested on them has seen the answer.
+    **Why it matters.** Neighbouring frames are nearly the same image. A model tested on them has seen the answer.
 
     **Usual cause.** Splitting frames at random instead of videos.
 
     **What to do.** `dataset-doctor split` keeps whole videos in one split.
 
-    Told by names that speak of a video and end in numbers that follow one another, and by sizes that are alike.
+    Recognised by names that speak of a video and end in consecutive numbers, and by equal sizes.
     """
     member = _member(dataset)
     split_of = np.where(member.any(axis=1), member.argmax(axis=1), -1) if member.size else np.full(dataset.n_images, -1)
@@ -338,8 +338,8 @@ def split_tiny(dataset: Dataset, facts: Facts) -> Found | None:
 def no_validation_split(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag datasets without a split to measure on.
 
-    **Why it matters.** Without one nobody knows when to stop training, nor which of two models is better. Measured on the training
-    images, every model is good.
+    **Why it matters.** Without one there is no way to know when to stop training, nor which of two models is better. Measured on the
+    training images, every model is good.
 
     **Usual cause.** A dataset as it came from the labelling tool.
 
@@ -399,7 +399,7 @@ def class_folders_differ(dataset: Dataset, facts: Facts) -> Found | None:
 def class_folder_empty(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag class folders without images.
 
-    **Why it matters.** torchvision stops with FileNotFoundError, unless it is told to allow empty folders; then the class is never seen.
+    **Why it matters.** torchvision stops with FileNotFoundError, unless empty folders are allowed; then the class is never seen.
 
     **Usual cause.** Folders made before the images were sorted, or images lost or of a kind that is not read.
 
@@ -431,10 +431,10 @@ def class_folder_hidden(dataset: Dataset, facts: Facts) -> Found | None:
 
     **What to do.** Delete them.
     """
-    return reported(facts, "class-folder-hidden", "hidden folder stands among the classes", "hidden folders stand among the classes")
+    return reported(facts, "class-folder-hidden", "hidden folder among the classes", "hidden folders among the classes")
 
 
-# Pictures, as a look into the files tells ---------------------------------------------------------------------------
+# Identical and similar images -----------------------------------------------------------------------------------------
 
 
 def split_leakage(dataset: Dataset, facts: Facts) -> Found | None:
@@ -443,11 +443,11 @@ def split_leakage(dataset: Dataset, facts: Facts) -> Found | None:
     **Why it matters.** A model that has trained on an image recognises it, and its near copies, in the test. The score is too good and
     says nothing about new images.
 
-    **Usual cause.** Copies that nobody knew of when the dataset was split at random; augmentation before splitting; frames of one video.
+    **Usual cause.** Unknown copies when the dataset was split at random; augmentation before splitting; frames of one video.
 
     **What to do.** `dataset-doctor split` keeps such groups together. By hand: move each group to train, then measure again.
 
-    An error where pairs leave no doubt, which then are all that is listed; a warning where images are only likely to be of one shot.
+    An error where pairs leave no doubt, which then are all that is listed; a warning where images are only likely to be from one shot.
     """
     if facts.duplicates is None or len(dataset.splits) < 2:
         return None
@@ -462,19 +462,19 @@ def split_leakage(dataset: Dataset, facts: Facts) -> Found | None:
     sure = {row for group, _ in certain for row in group.tolist()}
     others = sum(sure.isdisjoint(group.tolist()) for group, _ in likely)
     first, second = dataset.images.file_name[[groups[0][0], partners[0][0]]]
-    alike = "identical or nearly identical images" if certain else "images that are likely to be of one shot"
+    alike = "identical or nearly identical images" if certain else "images that are likely to be from one shot"
     message = f"{plural(len(groups), 'group', 'groups')} of {alike} in several splits"
     message += f", {identical:,} with identical ones" if identical else ""
     message += f"; {'it is' if len(groups) == 1 else 'the first is'} {first} and {second}"
     message += f"; {plural(others, 'more is', 'more are')} likely" if certain and others else ""
-    text = "same image, or nearly, as" if certain else "likely to be of one shot with"
+    text = "same image, or nearly, as" if certain else "likely to be from one shot with"
     return groups_found(dataset, groups, partners, text, message, None if certain else Severity.WARNING)
 
 
 def _in_several(dataset: Dataset, number: NDArray[np.int32], member: NDArray[np.bool_]) -> list[tuple[Rows, Rows]]:
     """Give the groups of images that lie in several splits; beside each row of theirs, the first row that lies in another split."""
     found: list[tuple[Rows, Rows]] = []
-    for every in picture_groups(dataset, number):
+    for every in image_groups(dataset, number):
         group = every[member[every].any(axis=1)]
         kinds, kind = np.unique(member[group], axis=0, return_inverse=True)
         if len(group) < 2 or kinds.any(axis=0).sum() < 2:

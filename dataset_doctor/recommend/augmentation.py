@@ -20,7 +20,7 @@ from dataset_doctor.statistics import RARE_IMAGES
 OUTLINED = (Geometry.POLYGON, Geometry.RLE, Geometry.RLE_STRING)
 
 VARIED_LIGHT = 0.25
-"""Between the 5 % and 95 % quantiles of the pictures' middle brightness, 0 to 1; a guess, that a look at the preview settles."""
+"""Between the 5 % and 95 % quantiles of the images' middle brightness, 0 to 1; a guess, to be checked in the preview."""
 
 
 def augment(s: Situation) -> Recommendation | None:
@@ -65,7 +65,7 @@ def augment(s: Situation) -> Recommendation | None:
     if hints.mirrored or hints.text:
         parameters |= {"fliplr": 0.0, "flipud": 0.0}
     if hints.coloured:
-        why.append(f"No change of hue: colour tells {named(s, hints.coloured)} apart.")
+        why.append(f"No change of hue: colour distinguishes {named(s, hints.coloured)}.")
         parameters["hsv_h"] = 0.0
     if hints.gravity_free:
         turned = "quarter turns" if hints.mirrored or hints.text else "flips and quarter turns (D4)"
@@ -74,7 +74,7 @@ def augment(s: Situation) -> Recommendation | None:
             parameters |= {"fliplr": 0.5, "flipud": 0.5}
     else:
         inflate = ", since a box turned by 30° grows to 1.87 × its area" if s.has_boxes else ""
-        why.append(f"If the camera stands upright, turn by 10° at most{inflate}.")
+        why.append(f"If the camera stands upright, rotate by 10° at most{inflate}.")
         parameters["degrees"] = 10
     preset, suits = _preset(s, hints)
     treatment = _treatment(s, outlined, preset) if short else {}
@@ -99,18 +99,18 @@ def augment(s: Situation) -> Recommendation | None:
 
 
 def _preset(s: Situation, hints: Hints) -> tuple[str, str]:
-    """Choose the preset that suits how the pictures seem to have been taken, and say why."""
+    """Choose the preset that suits how the images seem to have been taken, and say why."""
     if hints.mirrored or hints.text:
         return "text", "text mirrors nothing."
     if hints.gravity_free:
         preset = "microscopy" if any(not MICROSCOPIC.isdisjoint(words(s.name(c))) for c in hints.gravity_free) else "aerial"
         return preset, f"{preset} knows no upright."
     if s.dataset.task == "obb":
-        return "aerial", "aerial turns pictures as freely as their oriented boxes are turned."
+        return "aerial", "aerial rotates images as freely as their oriented boxes are rotated."
     if hints.coloured or s.light is None:
         return "light", "light changes no meaning."
     low, high = s.light
-    spread = f"the middle brightness of pictures goes from {low:.2f} to {high:.2f} of 1"
+    spread = f"the middle brightness of images goes from {low:.2f} to {high:.2f} of 1"
     if high - low >= VARIED_LIGHT:
         return "outdoor", f"outdoor varies the light: {spread}."
     return "indoor", f"indoor varies the light little: {spread}."
@@ -147,7 +147,7 @@ def _scarcest_can_be_cut_out(s: Situation) -> bool:
 def _plan(s: Situation, treatment: Mapping[str, str | int | float]) -> Plan | None:
     """Count what a treatment brings, without decoding an image.
 
-    Augmented copies count as repeats do. Where to paste is looked for by the command alone, whose `--dry-run` tells the counts.
+    Augmented copies count as repeats do. Only the command looks for places to paste; its `--dry-run` gives the counts.
     """
     if not treatment or treatment["method"] == "copy_paste":
         return None

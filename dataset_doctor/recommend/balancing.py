@@ -36,7 +36,7 @@ WEIGHT_CAP = 50
 CHARTE = "Charte et al. 2015, ML-ROS and ML-RUS"
 
 
-def _extremes_told(s: Situation) -> str:
+def _extremes(s: Situation) -> str:
     small, large = s.extremes()
     unit = "instances" if s.has_boxes else "images"
     return f"{s.name(large)} has {s.instances[large]:,} {unit} {s.where}, {s.name(small)} {s.instances[small]:,}: {ratio(s.imbalance)}."
@@ -57,7 +57,7 @@ def repeat(s: Situation) -> Recommendation | None:
         return None
     quantile = f" (the {percent(s.repeats.quantile)} quantile of the classes)" if s.repeats.quantile else ""
     why = [
-        _extremes_told(s),
+        _extremes(s),
         f"Repeating images whose rarest class is in fewer than {percent(threshold)} of them{quantile} brings {ratio(after)}, since an image"
         " takes all its classes along.",
         "A candidate, to verify: it took LVIS from 16.1 to 22.2 mask AP (rare classes 0.0 to 11.5), and cost YOLOv5s on COCO-ZIPF"
@@ -98,7 +98,7 @@ def oversample(s: Situation) -> Recommendation | None:
     return advice(
         "oversample",
         addresses=s.eased(plan),
-        why=f"{_extremes_told(s)} Repeating towards the square root of the counts, an image at most {MAX_REPEAT} times and all at most"
+        why=f"{_extremes(s)} Repeating towards the square root of the counts, an image at most {MAX_REPEAT} times and all at most"
         f" {BUDGET} ×,{brings or ' lowers that'}."
         " A candidate, to verify: on CIFAR-100-LT class-balanced sampling from the start made the error worse, 61.68 to 64.76 %"
         " (square-root sampling 63.21 %); only in the last stage it helped, 59.36 %. So start it late.",
@@ -128,9 +128,9 @@ def weights(s: Situation) -> Recommendation | None:
     why = []
     unused = np.flatnonzero(s.instances == 0)
     if len(unused):
-        told = named(s, unused.tolist())
+        names = named(s, unused.tolist())
         why.append(
-            f"{plural(len(unused), 'class has', 'classes have')} no instances {s.where} and cannot be weighed: {told}. The command gives"
+            f"{plural(len(unused), 'class has', 'classes have')} no instances {s.where} and cannot be weighted: {names}. The command gives"
             " them 1 and leaves them out of the scale; Ultralytics' cls_pw at 1 lets them take nearly all class loss from the others."
         )
     small, large = s.extremes()
@@ -139,7 +139,7 @@ def weights(s: Situation) -> Recommendation | None:
     else:
         each = s.instances[large] / s.images[large]
         why.append(
-            f"{_extremes_told(s)} Repeating images cannot change that much: {s.name(small)} is in"
+            f"{_extremes(s)} Repeating images cannot change that much: {s.name(small)} is in"
             f" {percent(s.images[small] / s.n_images)} of them, and {s.name(large)} shows {each:.1f} times in each of its images."
         )
     why.append(
@@ -211,7 +211,7 @@ def focal_loss(s: Situation) -> Recommendation | None:
         why=f"The median object covers {percent(area)} of its image, so nearly all places that a one-stage detector looks at are easy"
         " background: that is what focal loss (alpha 0.25, gamma 2) damps. It does not balance classes: on CIFAR-100-LT it made the error"
         " 62.78 % instead of 61.68 %."
-        f" It answers no part of the {ratio(s.imbalance)} between classes; never set alpha to an inverse class frequency.",
+        f" It does nothing about the {ratio(s.imbalance)} between classes; never set alpha to an inverse class frequency.",
         parameters={"alpha": 0.25, "gamma": 2.0, "prior": 0.01},
         cost="nothing with torchvision's RetinaNet and FCOS, which use it already; start the last bias at −log(0.99 ÷ 0.01)",
         sources=("Lin et al. 2017, focal loss", CIFAR),

@@ -1,4 +1,4 @@
-"""What to add or leave out: backgrounds, and pictures of classes that have too few."""
+"""What to add or leave out: backgrounds, and images of classes that have too few."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def background(s: Situation) -> Recommendation | None:
         why.append(f"Add {add:,}, best where a model finds things that are not there.")
         if policy.name == "article":
             why.append("Detector practice is 0 to 10 %.")
-        why.append("detectron2 and MMDetection drop background images unless told otherwise.")
+        why.append("detectron2 and MMDetection drop background images by default.")
     else:
         why.append(f"Leave out {drop:,} at random, never a positive; or keep them, and compare false positives per background image.")
     if policy.name == "screening" and policy.prior is not None and 0 < share < 1 and 0 < policy.prior < 1:
@@ -106,7 +106,7 @@ def _beyond_repeats(s: Situation) -> NDArray[np.int64]:
 
 
 def collect(s: Situation) -> Recommendation | None:
-    """Ask for pictures of the classes that have too few: no sampler makes new ones."""
+    """Ask for images of the classes that have too few: no sampler makes new ones."""
     if not s.has_labels:
         return None
     unused = np.flatnonzero(s.instances == 0)
@@ -130,14 +130,14 @@ def collect(s: Situation) -> Recommendation | None:
         after[few] += missing
         expected = s.expect(after, s.n_images + total)
         each = zip(few.tolist(), missing.tolist(), strict=True)
-        told = listed((f"{s.name(c)} {m:,} more (has {s.images[c]:,})" for c, m in each), len(few))
+        shortfall = listed((f"{s.name(c)} {m:,} more (has {s.images[c]:,})" for c, m in each), len(few))
         of = f"{len(few):,} of {plural(len(s.instances), 'class', 'classes')}"
         have = "has" if len(few) == 1 else "have"
         if group:
             why.append(f"{of} {have} at most {plural(limit, 'image')} {s.where} ({group} in LVIS's terms).")
-            why.append(f"To reach {target:,} images: {told}.")
+            why.append(f"To reach {target:,} images: {shortfall}.")
         else:
-            why.append(f"{of} {have} less than a tenth of the largest class's instances, and fewer than {target:,} images: {told}.")
+            why.append(f"{of} {have} less than a tenth of the largest class's instances, and fewer than {target:,} images: {shortfall}.")
         if group == "rare":
             why.append("An untreated Mask R-CNN reached 0.0 mask AP on LVIS's rare classes, 27.4 on its frequent ones.")
         if s.has_boxes:
@@ -156,9 +156,9 @@ def collect(s: Situation) -> Recommendation | None:
             f" labels first: {labels}."
         )
     if len(unused):
-        told = named(s, unused.tolist())
+        names = named(s, unused.tolist())
         why.append(
-            f"{plural(len(unused), 'class has', 'classes have')} no instances {s.where}: {told}."
+            f"{plural(len(unused), 'class has', 'classes have')} no instances {s.where}: {names}."
             " Take them out of the class list, or collect for them too."
         )
     return advice(

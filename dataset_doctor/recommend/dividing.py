@@ -23,7 +23,7 @@ from dataset_doctor.split import divide, parse_ratios
 from dataset_doctor.statistics import statistics
 
 TRIAL_IMAGES = 30_000
-"""Up to so many images the plan is made: a second or two. Beyond, what the method guarantees is told."""
+"""Up to so many images the plan is made: a second or two. Beyond, only what the method guarantees is claimed."""
 
 AMPLE = 30
 """Images of a class that are sure to reach every split, whatever groups they come in."""
@@ -33,16 +33,16 @@ AMPLE = 30
 class Division:
     """What the command `split` does to the findings.
 
-    mends    names of the checks that find nothing in the result
+    fixes    names of the checks that find nothing in the result
     refusal  why it cannot be done, or would do harm; empty where it can
     """
 
-    mends: frozenset[str]
+    fixes: frozenset[str]
     refusal: str = ""
 
 
 def foresee(s: Situation, options: Mapping[str, str]) -> Division:
-    """Say what `split` with these options mends of what was found.
+    """Say which findings `split` with these options fixes.
 
     Args:
         s: The situation.
@@ -76,7 +76,7 @@ def foresee(s: Situation, options: Mapping[str, str]) -> Division:
 
 
 def _none_alike(n_images: int) -> Duplicates:
-    """Say of images that nobody looked into that none is like another: the command will look."""
+    """Say of images that were not decoded that none is like another: the command will decode them."""
     alone = np.full(n_images, -1, np.int32)
     nothing = np.zeros(0, np.uint8)
     return Duplicates(alone, alone, np.zeros((0, 2), np.int32), nothing, nothing, np.zeros(0, np.bool_), alone)

@@ -1,4 +1,4 @@
-"""What to mend first: labels, class names, splits, duplicates."""
+"""What to fix first: labels, class names, splits, duplicates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dataset_doctor.recommend.situation import (
 from dataset_doctor.statistics import imbalance_ratio
 
 
-def _told(findings: Sequence[Finding]) -> str:
+def _counted(findings: Sequence[Finding]) -> str:
     """Repeat what the most frequent findings say, with their codes."""
     ordered = sorted(findings, key=lambda finding: (-finding.severity.rank, -finding.count, finding.code))
     return listed((f"{finding.message} ({finding.code})" for finding in ordered), len(ordered))
@@ -42,7 +42,7 @@ def fix_labels(s: Situation) -> Recommendation | None:
     return advice(
         "fix_labels",
         addresses=tuple(sorted(finding.code for finding in wrong)),
-        why=f"{_told(wrong)}. Trainers stop at such records, or drop them or their images without a word; all figures here count them.",
+        why=f"{_counted(wrong)}. Trainers stop at such records, or silently drop them or their images; all figures here count them.",
         parameters={"findings": len(wrong), "places": places},
         cost=f"{plural(places, 'place')} to look at",
         strength="evidence",
@@ -58,11 +58,11 @@ def rename_states(s: Situation) -> Recommendation | None:
     count = int(s.instances[states].sum())
     before = imbalance_ratio(s.instances) or 1.0
     effect = f" Without them the imbalance is {ratio(s.imbalance)}, with them {ratio(before)}." if before > s.imbalance else ""
-    told = listed((f"{s.name(c)} ({s.instances[c]:,})" for c in states), len(states))
+    names = listed((f"{s.name(c)} ({s.instances[c]:,})" for c in states), len(states))
     return advice(
         "fix_labels",
-        why=f"{plural(len(states), 'class reads', 'classes read')} like a state of the labelling, not like what a picture shows:"
-        f" {told}. Label these {plural(count, 'instance')} again or leave them out, before any balancing.{effect}",
+        why=f"{plural(len(states), 'class reads', 'classes read')} like a state of the labelling, not like what an image shows:"
+        f" {names}. Label these {plural(count, 'instance')} again or leave them out, before any balancing.{effect}",
         parameters={"classes": len(states), "instances": count},
         cost=f"{plural(count, 'label')} to look at",
         sources=("the class names alone: a guess to confirm",),
@@ -70,7 +70,7 @@ def rename_states(s: Situation) -> Recommendation | None:
 
 
 def resplit(s: Situation) -> Recommendation | None:
-    """Split again where splits share pictures, differ in classes, or none is there to choose a model on."""
+    """Split again where splits share images, differ in classes, or there is none to choose a model on."""
     if not s.trains:
         return None
     leaks = [s.findings[name] for name in LEAKAGE if name in s.findings]
@@ -82,10 +82,10 @@ def resplit(s: Situation) -> Recommendation | None:
     keeps_test = "test" in names and not leaks and not uneven
     options = {"ratios": "90/10", "freeze": "test"} if keeps_test else {"ratios": "80/10/10"}
     division = _division(s, options)
-    if not (division.mends or leaks or missing):
+    if not (division.fixes or leaks or missing):
         return None
-    reasons = [f"{_told(leaks)}: the scores say little about new pictures."] if leaks else []
-    reasons += [f"{_told(uneven)}."] if uneven else []
+    reasons = [f"{_counted(leaks)}: the scores say little about new images."] if leaks else []
+    reasons += [f"{_counted(uneven)}."] if uneven else []
     total = s.statistics.summary.images
     if keeps_test:
         total -= next(split.images for split in s.statistics.splits if split.name == "test")
@@ -107,11 +107,11 @@ def resplit(s: Situation) -> Recommendation | None:
     elif lost := len(s.left_out(None)):
         records = "record" if lost == 1 else "records"
         reasons.append(f"{lost:,} broken label {records} cannot be written and {'is' if lost == 1 else 'are'} left out.")
-    possible = not division.refusal and bool(division.mends or missing)
+    possible = not division.refusal and bool(division.fixes or missing)
     found = {finding.code for finding in (*leaks, *uneven)} | set(s.codes(NO_VALIDATION))
     return advice(
         "resplit",
-        addresses=s.codes(*division.mends) if possible else tuple(sorted(found)),
+        addresses=s.codes(*division.fixes) if possible else tuple(sorted(found)),
         why=" ".join(reasons),
         parameters={**options, "group_by": "near-duplicates", "seed": 0},
         command=s.command("split", {**options, **s.allowing(None)}, "divided") if possible else None,
@@ -128,14 +128,14 @@ def _division(s: Situation, options: Mapping[str, str]) -> Division:
 
 
 def remove_duplicates(s: Situation) -> Recommendation | None:
-    """Leave out repeated pictures, which look like balance and are none."""
+    """Leave out repeated images, which look like balance and are not."""
     found = [s.findings[name] for name in DUPLICATES if name in s.findings]
     if not found:
         return None
     return advice(
         "remove_duplicates",
         addresses=tuple(sorted(finding.code for finding in found)),
-        why=f"{_told(found)}. Keep one image of each identical group, with the better labels: copies weigh a picture twice and make a class"
+        why=f"{_counted(found)}. Keep one image of each identical group, with the better labels: copies count twice and make a class"
         " look larger. Near-duplicates may stay within one split.",
         parameters={"groups": sum(finding.count for finding in found), "keep": 1},
         cost=f"{plural(sum(finding.locations_total for finding in found), 'place')} to look at",

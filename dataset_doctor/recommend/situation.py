@@ -78,7 +78,7 @@ class Situation:
     images, instances  int64, one a class
     judged     bool, one a class: has instances there, and a name that says what it shows
     repeats    below which frequency repeat factors begin that lower the imbalance within the budget; None where none do
-    light      5 % and 95 % quantiles of the middle brightness of those images, 0 to 1; None where nobody looked
+    light      5 % and 95 % quantiles of the middle brightness of those images, 0 to 1; None where the files were not decoded
     """
 
     dataset: Dataset
@@ -112,7 +112,7 @@ class Situation:
 
     @property
     def sound(self) -> NDArray[np.bool_]:
-        """The images whose files were decoded without a complaint; without a look into them, those that have a file."""
+        """The images whose files were decoded without an error; where no file was decoded, those that have one."""
         pixels = self.facts.pixels
         return self.dataset.images.has_file if pixels is None else pixels.state == FileState.SOUND
 

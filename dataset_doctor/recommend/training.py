@@ -24,7 +24,7 @@ def input_size(s: Situation) -> Recommendation | None:
     """Choose an input at which small objects keep a few pixels; cut images into tiles where that would be too large."""
     if not s.has_labels:
         return None
-    return _input_for_boxes(s) if s.has_boxes else _input_for_pictures(s)
+    return _input_for_boxes(s) if s.has_boxes else _input_for_images(s)
 
 
 def _sides(s: Situation) -> dict[int, float]:
@@ -35,7 +35,7 @@ def _sides(s: Situation) -> dict[int, float]:
 _MEMORY_SOURCE = "memory: ResNet-50, float32, AdamW, from its activation count (Radosavovic et al. 2020)"
 
 
-def _input_for_pictures(s: Situation) -> Recommendation | None:
+def _input_for_images(s: Situation) -> Recommendation | None:
     side = 224
     width, height = s.statistics.resolution.width.median, s.statistics.resolution.height.median
     if width is None or height is None:
@@ -78,7 +78,7 @@ def _input_for_boxes(s: Situation) -> Recommendation | None:
             "input_size",
             addresses=codes,
             why=f"{measured}, below {LEAST_PX // 4} px even at full resolution: no input size and no tiles help. Look at these boxes first;"
-            " if they are right, the pictures need more resolution.",
+            " if they are right, the images need more resolution.",
             parameters={"input": USUAL_INPUT, "batch": 16, "small_side_share": round(small, 6)},
             cost=f"about {gib[USUAL_INPUT]:.1f} GiB at batch 16",
             sources=sources,

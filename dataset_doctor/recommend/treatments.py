@@ -32,7 +32,7 @@ BY_HAND: dict[TreatmentKind, str] = {
 NO_PROGRAM: dict[Safety | None, str] = {
     "safe": "this is done by hand, since no command edits labels",
     "unsafe": "no program can choose for you: something would be lost or guessed",
-    None: "no program can tell what is right, or bring back what is missing",
+    None: "no program knows what is right, or bring back what is missing",
 }
 """Why a person has to do it, by what a fix would risk."""
 
@@ -66,5 +66,5 @@ def _why(finding: Finding, check: Check, kind: TreatmentKind) -> str:
     if remedy.startswith(("Nothing", "Usually nothing")):
         return f"{remedy}."
     if kind == "split" and finding.severity is Severity.INFO:
-        return f"{remedy}; whether that is worth new splits, which make old scores useless, no program can tell."
+        return f"{remedy}; no program can decide whether that is worth new splits, which make old scores useless."
     return f"{BY_HAND[kind] if kind in BY_HAND else f'{remedy}; {NO_PROGRAM[check.safety]}'}."

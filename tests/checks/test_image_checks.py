@@ -135,20 +135,20 @@ def test_turned_copies_are_named_with_their_turn(tmp_path: Path) -> None:
 
     assert found.message == "7 groups of nearly identical images (14 files); 1 pair is mirrored; 5 pairs are turned"
     assert {place.image.removeprefix("train/dog/"): place.detail.replace("train/dog/", "") for place in found.locations} == {
-        "00.jpg": "nearly the same picture as x90.jpg, turned by 270°",
-        "01.jpg": "nearly the same picture as x180.jpg, turned by 180°",
-        "02.jpg": "nearly the same picture as x270.jpg, turned by 90°",
-        "03.jpg": "nearly the same picture as xboth.jpg, mirrored and turned by 90°",
-        "04.jpg": "nearly the same picture as xflip.jpg, mirrored and turned by 180°",
-        "05.jpg": "nearly the same picture as xmirror.jpg, mirrored",
-        "06.jpg": "nearly the same picture as xsame.jpg",
-        "x90.jpg": "nearly the same picture as 00.jpg, turned by 90°",
-        "x180.jpg": "nearly the same picture as 01.jpg, turned by 180°",
-        "x270.jpg": "nearly the same picture as 02.jpg, turned by 270°",
-        "xboth.jpg": "nearly the same picture as 03.jpg, mirrored and turned by 90°",
-        "xflip.jpg": "nearly the same picture as 04.jpg, mirrored and turned by 180°",
-        "xmirror.jpg": "nearly the same picture as 05.jpg, mirrored",
-        "xsame.jpg": "nearly the same picture as 06.jpg",
+        "00.jpg": "nearly identical to x90.jpg, turned by 270°",
+        "01.jpg": "nearly identical to x180.jpg, turned by 180°",
+        "02.jpg": "nearly identical to x270.jpg, turned by 90°",
+        "03.jpg": "nearly identical to xboth.jpg, mirrored and turned by 90°",
+        "04.jpg": "nearly identical to xflip.jpg, mirrored and turned by 180°",
+        "05.jpg": "nearly identical to xmirror.jpg, mirrored",
+        "06.jpg": "nearly identical to xsame.jpg",
+        "x90.jpg": "nearly identical to 00.jpg, turned by 90°",
+        "x180.jpg": "nearly identical to 01.jpg, turned by 180°",
+        "x270.jpg": "nearly identical to 02.jpg, turned by 270°",
+        "xboth.jpg": "nearly identical to 03.jpg, mirrored and turned by 90°",
+        "xflip.jpg": "nearly identical to 04.jpg, mirrored and turned by 180°",
+        "xmirror.jpg": "nearly identical to 05.jpg, mirrored",
+        "xsame.jpg": "nearly identical to 06.jpg",
     }
 
 
@@ -317,7 +317,7 @@ def test_leakage_is_an_error_only_where_a_pair_leaves_no_doubt() -> None:
         return report.findings[0]
 
     likely, one = leakage(none), leakage(np.array([0, 0, -1, -1], np.int32))
-    assert (likely.count, likely.severity) == (2, Severity.WARNING) and "likely to be of one shot" in likely.message
+    assert (likely.count, likely.severity) == (2, Severity.WARNING) and "likely to be from one shot" in likely.message
     assert (one.count, one.severity) == (1, Severity.ERROR) and one.message.endswith("a.jpg and b.jpg; 1 more is likely")
 
 

@@ -115,7 +115,7 @@ def test_a_threshold_has_one_name() -> None:
     [
         ({"DD107": {"max_aspct": 2}}, "DD107 has no threshold max_aspct.\n  Did you mean max_aspect?"),
         ({"box-aspect-extrem": {"max_aspect": 2}}, "Did you mean box-aspect-extreme?"),
-        ({"DD001": {"x": 2}}, "no number that can be set"),
+        ({"DD001": {"x": 2}}, "has no thresholds"),
         ({"DD107": {"max_aspect": "2"}}, "DD107.max_aspect must be a number, got '2'"),
         ({"DD107": {"max_aspect": True}}, "must be a number, got True"),
         ({"DD107": {"max_aspect": math.nan}}, "must be a number, got nan"),

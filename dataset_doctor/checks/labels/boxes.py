@@ -80,7 +80,7 @@ def box_outside_image(dataset: Dataset, facts: Facts) -> Found | None:
     8.4: at any excess); detectron2 clips the box; MMDetection drops it where nothing is left; albumentations raises ValueError.
     The same file trains differently in each.
 
-    **Usual cause.** Labels made on a resized or rotated copy of the picture, width and height exchanged, or corners read as sizes.
+    **Usual cause.** Labels made on a resized or rotated copy of the image, width and height exchanged, or corners read as sizes.
 
     **What to do.** Open two of the listed images with their boxes. If all boxes are off, find the cause and convert again; clip single
     boxes only when the visible part is what the box should show.
@@ -158,7 +158,7 @@ def box_tiny(dataset: Dataset, facts: Facts) -> Found | None:
     **Why it matters.** After resizing to the input size nothing of them is left: Darknet and torchvision's references drop boxes below
     one pixel, MMDetection drops them too, and other trainers try to learn them.
 
-    **Usual cause.** A click with a slight drag, objects cut off at the image edge, tiles cut from large pictures, or coordinates that
+    **Usual cause.** A click with a slight drag, objects cut off at the image edge, tiles cut from large images, or coordinates that
     were scaled down twice. Where many boxes are tiny, the unit is probably wrong.
 
     **What to do.** Look at some of them. Delete those that show nothing; train with a larger input or on tiles if they are real.
@@ -181,7 +181,7 @@ def box_full_image(dataset: Dataset, facts: Facts) -> Found | None:
 
     **Usual cause.** Classification labels turned into boxes, close-ups, or a placeholder box.
 
-    **What to do.** Nothing for close-ups. Draw real boxes if these stand for "somewhere in the picture".
+    **What to do.** Nothing for close-ups. Draw real boxes if these stand for "somewhere in the image".
     """
     boxes, images = sized_boxes(dataset)
     wrong = boxes.prod(axis=1) >= facts[MIN_COVERED_SHARE] * images.prod(axis=1)
@@ -226,13 +226,13 @@ def box_rotated(dataset: Dataset, facts: Facts) -> Found | None:
 def boxes_look_xyxy(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag label files whose boxes fit their images as two corners (x1, y1, x2, y2), and not as COCO's corner and size.
 
-    **Why it matters.** Every box is read far too large, and reaches past the image. Clipped to it, it still covers most of the picture.
+    **Why it matters.** Every box is read far too large, and reaches past the image. Clipped to it, it still covers most of the image.
 
     **Usual cause.** A home-made converter from VOC or from a detector's output.
 
     **What to do.** Subtract the first corner: `[x1, y1, x2 - x1, y2 - y1]`, for the whole file at once.
 
-    **Example.** `[400, 300, 460, 380]` in a picture of 640 × 480 ends at (860, 680) as corner and size, but fits as two corners.
+    **Example.** `[400, 300, 460, 380]` in a image of 640 × 480 ends at (860, 680) as corner and size, but fits as two corners.
     """
     if format_of(dataset).box != "corner and size":
         return None

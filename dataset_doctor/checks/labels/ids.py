@@ -73,17 +73,17 @@ def _repeated(ids: NDArray[Any], source: NDArray[np.int32]) -> Rows:
 def annotation_id_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag COCO annotations whose id an earlier one of the same file has.
 
-    **Why it matters.** detectron2 and MMDetection stop ("Annotation ids are not unique"). pycocotools keeps the last of them without a
-    word, and its evaluation counts wrong.
+    **Why it matters.** detectron2 and MMDetection stop ("Annotation ids are not unique"). pycocotools keeps the last of them silently, and
+    its evaluation counts wrong.
 
-    **Usual cause.** Merged files whose ids were not renumbered, or a counter that starts anew for each image.
+    **Usual cause.** Merged files whose ids were not renumbered, or a counter that starts again for each image.
 
-    **What to do.** Number the annotations anew, from 1.
+    **What to do.** Renumber the annotations from 1.
     """
     if not format_of(dataset).has_ids:
         return None
     rows = _repeated(dataset.annotations.source_id, dataset.annotations.source)
-    return annotations_found(rows, "annotation has an id that is taken", "annotations have ids that are taken", "id")
+    return annotations_found(rows, "annotation has the id of an earlier one", "annotations have ids of earlier ones", "id")
 
 
 def image_id_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
@@ -99,7 +99,7 @@ def image_id_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
     if not format_of(dataset).has_ids or not len(described):
         return None
     rows = described[_repeated(dataset.images.source_id[described], dataset.images.source[described])]
-    return images_found(rows, "image has an id that is taken", "images have ids that are taken", "id")
+    return images_found(rows, "image has the id of an earlier one", "images have ids of earlier ones", "id")
 
 
 def category_id_zero(dataset: Dataset, facts: Facts) -> Found | None:
@@ -125,7 +125,7 @@ def category_id_zero(dataset: Dataset, facts: Facts) -> Found | None:
 def category_id_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag COCO categories whose id an earlier one of the same file has.
 
-    **Why it matters.** Every reader keeps the last: the boxes of the other class change their name without a word.
+    **Why it matters.** Every reader keeps the last: the boxes of the other class change their name silently.
 
     **Usual cause.** Merged lists of categories, or a class inserted by hand.
 
@@ -142,7 +142,7 @@ def category_id_duplicate(dataset: Dataset, facts: Facts) -> Found | None:
         seen.add(key)
     if not again:
         return None
-    return Found(len(again), plural(len(again), "category has an id that is taken", "categories have ids that are taken"),
+    return Found(len(again), plural(len(again), "category has the id of an earlier one", "categories have ids of earlier ones"),
                  places=class_places(dataset, again))  # fmt: skip
 
 

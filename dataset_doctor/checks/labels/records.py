@@ -25,7 +25,7 @@ def class_undeclared(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag annotations of a class that the dataset does not declare.
 
     **Why it matters.** Ultralytics from 8.4 on ignores the image; before, a class number equal to the number of classes passed and stopped
-    the training with a CUDA assertion. detectron2 raises KeyError, MMDetection drops the record without a word. Here the records
+    the training with a CUDA assertion. detectron2 raises KeyError, MMDetection silently drops the record. Here the records
     count in the totals and in no class.
 
     **Usual cause.** A class added while labelling but not to the configuration, numbers that start at 1, or merged datasets.
@@ -264,10 +264,10 @@ def voc_optional_missing(dataset: Dataset, facts: Facts) -> Found | None:
 
 
 def elements_unordered(dataset: Dataset, facts: Facts) -> Found | None:
-    """Flag VOC objects whose elements, or the corners of whose box, stand in another order than in VOC.
+    """Flag VOC objects whose elements, or the corners of whose box, are in another order than in VOC.
 
-    **Why it matters.** XML does not care, but scripts that read the fifth element of an object, or the four corners by position, exchange
-    them without a word.
+    **Why it matters.** XML does not care, but scripts that read the fifth element of an object, or the four corners by position, silently
+    exchange them.
 
     **Usual cause.** Another exporter: Roboflow writes xmin, xmax, ymin, ymax.
 

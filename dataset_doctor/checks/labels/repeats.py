@@ -83,10 +83,9 @@ def annotation_class_conflict(dataset: Dataset, facts: Facts) -> Found | None:
     one, other = _near_pairs(dataset, facts)
     differs = dataset.annotations.class_index[one] != dataset.annotations.class_index[other]
     rows = np.unique(np.concatenate([one[differs], other[differs]]))
-    several = Severity.INFO if dataset.variant == "lvis" else None
-    return annotations_found(
-        rows, "box has another class on it", "boxes have another class on the same object", "category_id", severity=several
-    )
+    severity = Severity.INFO if dataset.variant == "lvis" else None
+    conflict = "a box of another class on the same object"
+    return annotations_found(rows, f"box has {conflict}", f"boxes have {conflict}", "category_id", severity=severity)
 
 
 def _near_pairs(dataset: Dataset, facts: Facts) -> tuple[Rows, Rows]:

@@ -47,12 +47,12 @@ def polygon_too_short(dataset: Dataset, facts: Facts) -> Found | None:
 def polygon_odd(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag polygons with an odd number of coordinates.
 
-    **Why it matters.** pycocotools ignores the last number without a word; detectron2 and datumaro refuse the record; Ultralytics stops
+    **Why it matters.** pycocotools silently ignores the last number; detectron2 and datumaro refuse the record; Ultralytics stops
     reading the label file and ignores the image.
 
     **Usual cause.** A number lost or added by hand, or a score behind the polygon.
 
-    **What to do.** Find the number that is missing or too much.
+    **What to do.** Find the number that is missing or superfluous.
     """
     return annotations_found(
         _flawed(facts, Flaw.ODD), "polygon has an odd number of coordinates", "polygons have an odd number of coordinates", "segmentation"
@@ -115,9 +115,9 @@ def polygon_outside(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag COCO polygons that leave their image by more than {max_excess_px} px.
 
     **Why it matters.** Rasterising clips them, so the mask is smaller than the area that is written down; augmentation moves the parts
-    outside into the picture.
+    outside into the image.
 
-    **Usual cause.** Polygons of another version of the picture, or width and height exchanged.
+    **Usual cause.** Polygons of another version of the image, or width and height exchanged.
 
     **What to do.** If many are off, find the cause and convert again; clip single ones.
     """
@@ -229,7 +229,7 @@ def obb_not_rectangular(dataset: Dataset, facts: Facts) -> Found | None:
     if facts.shapes is None:
         return None
     wrong = (dataset.annotations.geometry == Geometry.OBB) & facts.shapes.has(Flaw.NOT_RECTANGULAR) & ~facts.shapes.has(Flaw.CROSSING)
-    return annotations_found(wrong, "oriented box is no rectangle", "oriented boxes are no rectangles")
+    return annotations_found(wrong, "oriented box is not a rectangle", "oriented boxes are not rectangles")
 
 
 # Keypoints ----------------------------------------------------------------------------------------------------------

@@ -30,9 +30,9 @@ def image_size_missing(dataset: Dataset, facts: Facts) -> Found | None:
     if not len(rows):
         return None
     problems = facts.statistics.problems
-    told = [problem.place for problem in (*problems.get("image-size-invalid", ()), *problems.get("label-unreadable", ()))]
+    reported = [problem.place for problem in (*problems.get("image-size-invalid", ()), *problems.get("label-unreadable", ()))]
     listed = format_of(dataset).lists_images
-    parts = [(place.file, (place.pointer or "").split("/")) for place in told]
+    parts = [(place.file, (place.pointer or "").split("/")) for place in reported]
     known = {(file, int(part[2]) if listed else 0) for file, part in parts if not listed or part[1:2] == ["images"]}
     where = zip(images.source[rows].tolist(), images.position[rows].tolist(), strict=True)
     kept = [(dataset.sources[file], at if listed else 0) not in known for file, at in where]
@@ -59,12 +59,12 @@ def image_size_mismatch(dataset: Dataset, facts: Facts) -> Found | None:
 def image_size_swapped(dataset: Dataset, facts: Facts) -> Found | None:
     """Flag images whose declared width is the file's height, and the other way round.
 
-    **Why it matters.** Where the camera stored the picture on its side with an EXIF orientation, some readers turn it and some do not:
+    **Why it matters.** Where the camera stored the image on its side with an EXIF orientation, some readers rotate it and some do not:
     in one of them all boxes are off. detectron2 stops with SizeMismatchError.
 
     **Usual cause.** A labelling tool that ignores the EXIF orientation, or width and height exchanged in a script.
 
-    **What to do.** Look at one image with its boxes. Turn the pixels and drop the orientation, or exchange the declared sides.
+    **What to do.** Look at one image with its boxes. Rotate the pixels and drop the orientation, or exchange the declared sides.
     """
     images = dataset.images
     turned = (images.width == images.file_height) & (images.height == images.file_width) & (images.width != images.height)
