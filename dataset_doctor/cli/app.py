@@ -66,16 +66,16 @@ def explain(
         show_check(find_check(code))
 
 
-@app.command(short_help="Write a small made-up dataset with planted defects.")
+@app.command(short_help="Write a small synthetic dataset with planted defects.")
 def demo(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
-    format: Annotated[FormatChoice, typer.Option("--format", help="How the pictures are labelled.")] = "coco",
+    format: Annotated[FormatChoice, typer.Option("--format", help="How the images are labelled.")] = "coco",
     force: Annotated[bool, typer.Option("--force", help="Replace the folder of an earlier demonstration.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")] = False,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Write a small made-up dataset: as it should be, and with one planted defect a check.
+    """Write a small synthetic dataset: as it should be, and with one planted defect a check.
 
     OUT/all holds all defects that can live together; those that concern a dataset as a whole have one each, called after the check.
     README.txt lists what is planted where.

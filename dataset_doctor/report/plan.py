@@ -50,16 +50,16 @@ def _head(page: Page, plan: Plan, name: str, out: str, target: str) -> list[Text
 
 
 def _verdict(page: Page, plan: Plan, written: bool) -> list[Text]:
-    said = "Written" if written else "Plan"
-    sentences = [_images_told(plan)]
+    label = "Written" if written else "Plan"
+    sentences = [_image_counts(plan)]
     before, after = plan.imbalance_ratio.before, plan.imbalance_ratio.after
     if plan.command == "rebalance" and before is not None and after is not None:
         sentences.append(f"The largest class is {wording.number(before)} times the smallest before, {wording.number(after)} after.")
         sentences += _without_doubtful(plan.classes)
     if plan.command == "rebalance" and plan.made is None and plan.effective_sample_share < 0.995:
         sentences.append(f"Repeats make the epoch worth {plan.effective_sample_share:.0%} of the images before.")
-    lines = [line for sentence in sentences for line in page.wrapped(sentence, page.width - len(said) - 3)]
-    return [Text.assemble((f" {said if not at else ' ' * len(said)}  ", STRONG), line) for at, line in enumerate(lines)]
+    lines = [line for sentence in sentences for line in page.wrapped(sentence, page.width - len(label) - 3)]
+    return [Text.assemble((f" {label if not at else ' ' * len(label)}  ", STRONG), line) for at, line in enumerate(lines)]
 
 
 def _without_doubtful(classes: Sequence[ClassChange]) -> list[str]:
@@ -77,7 +77,7 @@ def _without_doubtful(classes: Sequence[ClassChange]) -> list[str]:
     return [f"Without {names}: {wording.number(before)} before, {wording.number(after)} after."]
 
 
-def _images_told(plan: Plan) -> str:
+def _image_counts(plan: Plan) -> str:
     if plan.command != "rebalance":
         return f"{plural(plan.epoch_images, 'image')} in {plural(len(plan.splits), 'split')}."
     before = next((change.images_before for change in plan.split_changes if change.name == plan.split), 0)
@@ -190,7 +190,7 @@ def _facts(page: Page, plan: Plan) -> list[Text]:
         gone.append(f"{plural(dropped.records_with_errors, 'record')} with errors")
     rows = [
         ("splits", changes),
-        ("alike", [_quality_told(one) for one in plan.quality]),
+        ("alike", [_quality(one) for one in plan.quality]),
         ("dropped", gone),
         ("loses", list(plan.loses)),
         ("note", list(plan.notes)),
@@ -199,10 +199,10 @@ def _facts(page: Page, plan: Plan) -> list[Text]:
     return page.facts(rows)
 
 
-def _quality_told(one: SplitQuality) -> str:
+def _quality(one: SplitQuality) -> str:
     """Say how far the splits of one way of dividing are from alike.
 
-    >>> _quality_told(SplitQuality("random", 0.04199, 0.2667, None))
+    >>> _quality(SplitQuality("random", 0.04199, 0.2667, None))
     'random: labels differ by 0.042, images by 0.3'
     """
     labels = "" if one.ld is None else f"labels differ by {one.ld:.2g}, "

@@ -92,7 +92,7 @@ def shorten(text: str, width: int, ellipsis: str = "…") -> str:
 def shorten_path(text: str, width: int, ellipsis: str = "…") -> str:
     """Cut a printable path to `width` cells: folders first, from the left; then the middle of a file name that is too long by itself.
 
-    Both ends of a name tell something: `IMG_2274` where `rf.3d9a327d…` follows, and suffix and line.
+    Both ends of a name are informative: `IMG_2274` where `rf.3d9a327d…` follows, and suffix and line.
 
     >>> shorten_path("Annotations/BloodImage_00338.xml:137", 27)
     '…s/BloodImage_00338.xml:137'

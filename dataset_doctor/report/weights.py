@@ -25,7 +25,7 @@ _UNITS = {"instances": "instances", "images": "images", "area": "pixels"}
 def show(
     weights: ClassWeights, console: Console, *, name: str, options: Mapping[str, str] = MappingProxyType({}), written: Sequence[Path] = ()
 ) -> None:
-    """Print the weights: a row a class, the figures that tell how hard they pull, warnings, and what comes next.
+    """Print the weights: a row a class, the figures that say how hard they pull, warnings, and what comes next.
 
     Args:
         weights: What `weigh` gave.
@@ -92,7 +92,7 @@ def _facts(page: Page, w: ClassWeights) -> list[Text]:
         "spread": [wording.ratio(w.spread), cap],
         "efficiency": [
             f"{w.efficiency:.2f}",
-            f"{total:,} {labels} tell as much as {max(round(total * w.efficiency), 1):,} with equal weights",
+            f"{total:,} {labels} count as much as {max(round(total * w.efficiency), 1):,} with equal weights",
         ],
         "mean weight": [f"{w.scale:.4g} over {labels}", f"{mean:.4g} over classes", f"normalize {w.normalize}"],
     }

@@ -62,7 +62,7 @@ def verdict(report: Report) -> list[str]:
     return [sentence for sentence in (numbers and f"{numbers}.", meaning, not_run) if sentence]
 
 
-def said(finding: Finding) -> str:
+def sentence(finding: Finding) -> str:
     """Give the finding's sentence, and what of it does not count for the exit code."""
     if finding.suppressed is not None:
         return f"{finding.message} (suppressed: {finding.suppressed})"

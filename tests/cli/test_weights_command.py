@@ -29,7 +29,7 @@ TABLE = """\
 
  scheme       total ÷ count
  spread       16.0 : 1 · no cap
- efficiency   0.30 · 100 instances tell as much as 30 with equal weights
+ efficiency   0.30 · 100 instances count as much as 30 with equal weights
  mean weight  3 over instances · 9.896 over classes · normalize none
 
  warning  1 class without instances in train, with weight 1: c3.

@@ -76,7 +76,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int)
 def _findings(report: Report, findings: list[Finding]) -> list[str]:
     if not findings:
         return []
-    rows = [[f.severity.value, code(f.code), text(wording.said(f)), f"{f.count:,}"] for f in findings]
+    rows = [[f.severity.value, code(f.code), text(wording.sentence(f)), f"{f.count:,}"] for f in findings]
     blocks = ["## Findings", table(["severity", "code", "finding", "count"], rows, numbers_from=3)]
     for finding in findings:
         places = [f"- {_place(place)}" for place in finding.locations[:_PLACES_SHOWN]]

@@ -129,7 +129,7 @@ def _results(findings: Sequence[Finding], base: str) -> Iterator[dict[str, Any]]
                 "ruleId": printable(finding.code),
                 "ruleIndex": rule_index,
                 "level": _LEVELS[finding.severity],
-                "message": {"text": _said(finding, place)},
+                "message": {"text": _text(finding, place)},
                 "locations": [_location(place, base)],
                 "partialFingerprints": {"primaryLocationLineHash": f"{identity}:{seen[identity]}"},
             }
@@ -148,7 +148,7 @@ def _identity(finding: Finding, place: Place) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def _said(finding: Finding, place: Place) -> str:
+def _text(finding: Finding, place: Place) -> str:
     """Say what is wrong at one place, then what the finding says of all."""
     about = [f"class {place.class_name}"] if place.class_name else []
     about += [f"image {place.image}"] if place.image and place.image != place.file else []

@@ -18,7 +18,7 @@ from dataset_doctor.report.text import cells, printable, shorten, wrap
 from dataset_doctor.statistics import ClassRow, SplitRow
 
 _PAGE = "report.html"
-"""What to open for all that does not stand here."""
+"""What to open for all that is not shown here."""
 
 _FINDINGS_SHOWN, _COMMANDS_SHOWN = 12, 3
 _CLASSES_SHOWN, _HEAD, _TAIL = 14, 8, 5
@@ -37,18 +37,18 @@ def show(report: Report, console: Console, *, name: str) -> None:
     Args:
         report: What an audit gave.
         console: Where to print; its width and encoding are obeyed.
-        name: The path of the dataset as the user typed it: its last part heads the report, the whole stands in the commands.
+        name: The path of the dataset as the user typed it: its last part heads the report, the commands have the whole.
     """
     page = Page.of(console)
     findings = wording.ranked(report)
-    told: dict[str, int] = {}
+    shown_at: dict[str, int] = {}
     blocks = [
         _head(page, report, Path(name).name or Path(name).resolve().name),
         _verdict(page, report),
-        _findings(page, report, findings, told),
+        _findings(page, report, findings, shown_at),
         _classes(page, report),
-        _facts(page, report, told),
-        _next(page, report, findings, told, name),
+        _facts(page, report, shown_at),
+        _next(page, report, findings, shown_at, name),
     ]
     page.show(console, blocks)
 
@@ -87,8 +87,8 @@ def _verdict(page: Page, report: Report) -> list[Text]:
 # Findings -----------------------------------------------------------------------------------------------------------
 
 
-def _findings(page: Page, report: Report, findings: Sequence[Finding], told: dict[str, int]) -> list[Text]:
-    """Lay out a row a finding; `told` is filled with the recommendations whose commands stand here, and the numbers of their rows."""
+def _findings(page: Page, report: Report, findings: Sequence[Finding], shown_at: dict[str, int]) -> list[Text]:
+    """Lay out a row a finding; `shown_at` is filled with the recommendations whose commands are shown, and the numbers of their rows."""
     shown = findings[:_FINDINGS_SHOWN]
     rank_cells = len(str(len(shown)))
     margin = 1 + rank_cells + 2 + 7 + 2
@@ -96,7 +96,7 @@ def _findings(page: Page, report: Report, findings: Sequence[Finding], told: dic
     lines = []
     for rank, finding in enumerate(shown, 1):
         code = page.clean(finding.code)
-        message = page.wrapped(wording.said(finding), room - len(code) - 2)
+        message = page.wrapped(wording.sentence(finding), room - len(code) - 2)
         severity = finding.severity.value
         start = Text.assemble(f" {rank:>{rank_cells}}  ", (f"{severity:<7}", _SEVERITY_STYLE[finding.severity]), "  ", (message[0], STRONG))
         lines.append(page.ends(start, code))
@@ -104,7 +104,7 @@ def _findings(page: Page, report: Report, findings: Sequence[Finding], told: dic
         if finding.locations:
             place = _place(page, finding.locations[0], finding.locations_total - 1, room)
             lines += [Text.assemble(" " * margin, (place, QUIET))] if place.strip() else []
-        lines += _advice(page, report, finding, rank, told, margin)
+        lines += _advice(page, report, finding, rank, shown_at, margin)
     hidden = findings[_FINDINGS_SHOWN:]
     if hidden:
         more = page.clean(f"… {len(hidden):,} more ({wording.counted(hidden)}): -o {_PAGE}")
@@ -128,15 +128,15 @@ def _place(page: Page, place: Place, others: int, width: int) -> str:
     return line + more
 
 
-def _advice(page: Page, report: Report, finding: Finding, rank: int, told: dict[str, int], margin: int) -> list[Text]:
+def _advice(page: Page, report: Report, finding: Finding, rank: int, shown_at: dict[str, int], margin: int) -> list[Text]:
     """Give the command that treats a finding, and what it would bring; for a second finding, where it was given."""
     recommendation = wording.recommended(report, finding.code)
     if recommendation is None:
         return []
     arrow = " " * margin + page.clean("→ ")
-    if recommendation.id in told:
-        return [Text(f"{arrow}as for {told[recommendation.id]}", QUIET)]
-    told[recommendation.id] = rank
+    if recommendation.id in shown_at:
+        return [Text(f"{arrow}as for {shown_at[recommendation.id]}", QUIET)]
+    shown_at[recommendation.id] = rank
     lines = page.command(recommendation.command or "", Text(arrow))
     indent = " " * cells(arrow)
     room = page.width - len(indent)
@@ -206,13 +206,13 @@ def _split_column(page: Page, at: int, split: SplitRow, rows: Sequence[ClassRow]
 # Facts and what next ------------------------------------------------------------------------------------------------
 
 
-def _facts(page: Page, report: Report, told: Mapping[str, int]) -> list[Text]:
+def _facts(page: Page, report: Report, shown_at: Mapping[str, int]) -> list[Text]:
     facts = wording.facts(report)
     to_run: dict[str, str] = {}
-    for at, recommendation in enumerate(_not_told(report, told)):
+    for at, recommendation in enumerate(_not_shown(report, shown_at)):
         to_run[_action(recommendation)] = "under Next" if at < _COMMANDS_SHOWN else f"-o {_PAGE}"
     by_id = {recommendation.id: recommendation for recommendation in report.recommendations}
-    to_run |= {_action(by_id[id]): f"at {rank}" for id, rank in told.items()}
+    to_run |= {_action(by_id[id]): f"at {rank}" for id, rank in shown_at.items()}
     to_do = dict.fromkeys(_action(r) for r in report.recommendations if not r.command)
     if to_run:
         facts.append(("to run", [f"{action} ({place})" for action, place in sorted(to_run.items(), key=lambda item: item[1])]))
@@ -225,15 +225,15 @@ def _action(recommendation: Recommendation) -> str:
     return recommendation.action.replace("_", " ")
 
 
-def _not_told(report: Report, told: Mapping[str, int]) -> list[Recommendation]:
+def _not_shown(report: Report, shown_at: Mapping[str, int]) -> list[Recommendation]:
     """Give the recommendations that a command carries out and that no finding's row shows; each command once."""
-    shown = {r.command for r in report.recommendations if r.id in told}
+    shown = {r.command for r in report.recommendations if r.id in shown_at}
     left = {r.command: r for r in reversed(report.recommendations) if r.command and r.command not in shown}
     return list(left.values())[::-1]
 
 
-def _next(page: Page, report: Report, findings: Sequence[Finding], told: Mapping[str, int], name: str) -> list[Text]:
-    commands = [r.command or "" for r in _not_told(report, told)[:_COMMANDS_SHOWN]]
+def _next(page: Page, report: Report, findings: Sequence[Finding], shown_at: Mapping[str, int], name: str) -> list[Text]:
+    commands = [r.command or "" for r in _not_shown(report, shown_at)[:_COMMANDS_SHOWN]]
     commands += [f"dataset-doctor explain {findings[0].code}"] if findings else []
     given = ((option, report.run.options.get(option)) for option in ("format", "images", "classes"))
     read = [word for option, value in given if value for word in (f"--{option}", printable(str(value)))]

@@ -25,10 +25,10 @@ from dataset_doctor.report.text import printable
 from dataset_doctor.statistics import Boxes, ClassRow, Resolution, SplitRow
 
 DUPLICATES = ("image-duplicate", "image-near-duplicate", "split-leakage", "duplicate-label-conflict")
-"""Checks whose places are members of groups of pictures."""
+"""Checks whose places are members of groups of images."""
 
 PLACES, GROUPS, CLASSES, SPLITS, CHANGES, MATRIX = 1000, 12, 10_000, 8, 10, 12
-"""What the page lists at most: places of a finding and groups of pictures, classes, splits side by side, changes of a recommendation,
+"""What the page lists at most: places of a finding and groups of images, classes, splits side by side, changes of a recommendation,
 classes of the matrix."""
 
 _GROUP = re.compile(r"\bgroup (\d+)", re.IGNORECASE)
@@ -68,7 +68,7 @@ def _figures(report: Report) -> list[list[str]]:
     """Give at most five figures, each with its unit or a note."""
     summary = report.statistics.summary
     largest, smallest = _extremes(report.statistics.classes)
-    figures = [[f"{summary.images:,}", "image" if summary.images == 1 else "images", _splits_said(report.statistics.splits)]]
+    figures = [[f"{summary.images:,}", "image" if summary.images == 1 else "images", _split_names(report.statistics.splits)]]
     if report.dataset.task != "classify":
         per_image = report.statistics.boxes.per_image if report.statistics.boxes else None
         note = f"{wording.number(per_image.mean)} an image" if per_image else ""
@@ -88,7 +88,7 @@ def _figures(report: Report) -> list[list[str]]:
     return figures
 
 
-def _splits_said(rows: Sequence[SplitRow]) -> str:
+def _split_names(rows: Sequence[SplitRow]) -> str:
     if [row.name for row in rows] in ([], ["all"]):
         return "no splits"
     more = f" and {len(rows) - 3:,} more" if len(rows) > 3 else ""
@@ -168,7 +168,7 @@ def _finding(
         "severity": finding.severity.value,
         "family": [_text(family, 8), FAMILIES.get(family, "other")],
         "count": finding.count,
-        "message": _text(wording.said(finding)),
+        "message": _text(wording.sentence(finding)),
         "quiet": finding.suppressed is not None or 0 < finding.count <= finding.known,
         "fix": FIXES[finding.fix],
         "page": _page(finding.code),
@@ -400,8 +400,8 @@ def _centres(boxes: Boxes) -> dict[str, Any]:
     total = sum(map(sum, grid))
     fullest = sum(sorted((n for row in grid for n in row), reverse=True)[:10])
     return {
-        "title": f"The fullest tenth of the picture holds {wording.share(fullest / total)} of the box centres",
-        "note": "10 % if boxes lay evenly. Each cell is a tenth of the width and height of the picture.",
+        "title": f"The fullest tenth of the image holds {wording.share(fullest / total)} of the box centres",
+        "note": "10 % if boxes lay evenly. Each cell is a tenth of the width and height of the image.",
         "grid": [list(row) for row in grid],
     }
 
