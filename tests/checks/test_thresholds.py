@@ -16,7 +16,8 @@ from dataset_doctor.audit import audit
 from dataset_doctor.checks import CHECKS, find_check
 from dataset_doctor.checks.settings import validated
 from dataset_doctor.errors import UsageError
-from dataset_doctor.findings import Check, Report, Threshold
+from dataset_doctor.findings import Check, Threshold
+from dataset_doctor.report import Report
 from dataset_doctor.scan.near import find_duplicates
 from tests import command
 from tests.drawing import draw, drawn_pixels, drawn_shapes

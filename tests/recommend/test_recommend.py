@@ -447,7 +447,7 @@ def test_weights_answer_imbalance_and_no_empty_class() -> None:
     found = [finding("DD201", "class-imbalance", Severity.WARNING), finding("DD203", "class-unused", Severity.INFO)]
     r = only(advise(drawn({"cat": 200, "dog": 20, "ox": 0}), *found), "weights")
 
-    assert r.why.startswith("1 class has no instances in the training split and cannot be weighed: ox.")
+    assert r.why.startswith("1 class has no instances in the training split and cannot be weighted: ox.")
     assert r.addresses == ("DD201",)
 
 
