@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset_doctor import DoctorError, audit, read, write
+from dataset_doctor import DoctorError, read, write
+from dataset_doctor.audit import examine
 from dataset_doctor.checks import find_check, select
 from dataset_doctor.dataset import Dataset, Flag, Geometry
 from dataset_doctor.errors import UsageError
@@ -58,7 +59,7 @@ def test_the_fixture_says_the_same_in_every_format(name: str) -> None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_broken_in_the_fixture_is_found(name: str) -> None:
     """Every line of its list of defects is a finding that names the file; what needs a look into the images is left to their tests."""
-    found = audit(read(FIXTURES / f"{name}-broken"), locations=None).to_dict()["findings"]
+    found = examine(read(FIXTURES / f"{name}-broken"), locations=None).to_dict()["findings"]
     places = {finding["name"]: json.dumps(finding["locations"]) for finding in found}
 
     for line in (FIXTURES / f"{name}-broken.defects.txt").read_text(encoding="utf-8").splitlines():
@@ -138,7 +139,7 @@ def test_damaged_files_are_survived(name: str, kind: str, tmp_path: Path) -> Non
         finally:
             path.write_bytes(before)
         assert not any(str(image).startswith(("/", "../")) for image in dataset.images.file_name.tolist() if image)
-        audit(dataset)
+        examine(dataset)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -154,7 +155,7 @@ def test_links_pipes_and_folders_in_place_of_labels(name: str, tmp_path: Path) -
             (tmp_path / "data" / file).unlink()
             put(tmp_path / "data" / file)
         try:
-            told = json.dumps(audit(read(tmp_path / "data", name)).to_dict())
+            told = json.dumps(examine(read(tmp_path / "data", name)).to_dict())
         except DoctorError as error:
             told = str(error)
         assert SECRET not in told
@@ -172,7 +173,7 @@ def header_only(path: Path, width: int, height: int) -> None:
 
 def counted(dataset: Dataset, code: str) -> int:
     """Give the count of a finding."""
-    return sum(finding.count for finding in audit(dataset, checks=select([code])).findings)
+    return sum(finding.count for finding in examine(dataset, checks=select([code])).findings)
 
 
 @pytest.mark.parametrize("name", BOXED)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dataset_doctor import read, write
-from dataset_doctor.audit import audit
+from dataset_doctor.audit import examine
 from dataset_doctor.dataset import Dataset, Flag, Geometry, LabelState
 from dataset_doctor.errors import DoctorError, SeveralDatasets
 from dataset_doctor.files.tree import walk
@@ -253,7 +253,7 @@ def test_hostile_files(tmp_path: Path, text: str) -> None:
 
     assert (dataset.annotations.source == list(dataset.sources).index("b.json")).sum() == 1
     assert all(not name.startswith(("/", "../")) for name in dataset.images.file_name.tolist())
-    audit(dataset)
+    examine(dataset)
     assert time.monotonic() - begun < 20
 
 
@@ -318,7 +318,7 @@ def test_supervision_reads_the_same(tmp_path: Path) -> None:
 
 def test_the_record_points_into_the_file(tmp_path: Path) -> None:
     """A finding names the shape by a JSON pointer."""
-    report = audit(drawn(tmp_path, CAT, shape("cat", "rectangle", (60, 50), (95, 58))))
+    report = examine(drawn(tmp_path, CAT, shape("cat", "rectangle", (60, 50), (95, 58))))
 
     (found,) = [finding for finding in report.findings if finding.code == "DD102"]
     assert [(place.file, place.pointer) for place in found.locations] == [("a.json", "/shapes/1/points")]
