@@ -237,7 +237,7 @@ REFUSED = {
     "a link to nowhere": (lambda at: at.symlink_to("nowhere"), True, "not a folder"),
     "a link to itself": (lambda at: at.symlink_to("out"), True, ""),
     "a full folder": (folder_with_file, False, "not empty"),
-    "a demonstration": (lambda at: demo.write(SMALL, at), False, "--force"),
+    "a demonstration": (lambda at: demo.write(SMALL, at), False, "force=True"),
     "a foreign folder": (folder_with_file, True, "not written by"),
     "a demonstration with a file more": (demo_with_file, True, "mine.txt"),
     "a folder that looks like one": (forged, True, "not written by"),
