@@ -339,13 +339,15 @@ def _image_roots(tree: Tree, label: str, split: str, written: list[str]) -> list
     bases = [folder]
     while bases[-1] and len(bases) < 3:
         bases.append(posixpath.dirname(bases[-1]))
-    for tier in ([given] if given is not None else [], bases):
+    # Below the given folder, folders may be as they are beside the labels.
+    beside = None if given is None or not folder else posixpath.join(given, folder)
+    for tier in ([one for one in (given, beside) if one is not None], bases):
         scores = {}
         for root in (posixpath.join(base, sub).rstrip("/") for base in tier for sub in below):
             if root not in scores and (hits := sum(_under(root, name) in tree.known for name in sample)):
                 scores[root] = hits
         if scores:
-            return sorted(scores, key=lambda root: (-scores[root], len(root), root))
+            return sorted(scores, key=lambda root: (-scores[root], root != beside, len(root), root))
     return [folder if given is None else given]
 
 
