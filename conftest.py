@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent
 
@@ -58,6 +59,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for name, reason in SUITES.items():
         config.addinivalue_line("markers", f"{name}: {reason}")
+    if is_quick(config):
+        settings.register_profile("quick", max_examples=20, deadline=None)
+        settings.load_profile("quick")
 
 
 def is_quick(config: pytest.Config) -> bool:
@@ -85,12 +89,18 @@ def pytest_itemcollected(item: pytest.Item) -> None:
             item.add_marker(OF_FIXTURES[fixture])
 
 
+def is_left_out(item: pytest.Item) -> bool:
+    """Tell whether a marker keeps a test from the quick suite; `slow(but="a")` leaves its case a there."""
+    case = item.callspec.id if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ""
+    return any(marker.kwargs.get("but", "") != case or not case for suite in SUITES for marker in item.iter_markers(suite))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the marked suites to those who ask for them."""
     if is_quick(config):
-        marked = [item for item in items if any(item.get_closest_marker(suite) for suite in SUITES)]
-        config.hook.pytest_deselected(items=marked)
-        items[:] = [item for item in items if item not in set(marked)]
+        marked = set(filter(is_left_out, items))
+        config.hook.pytest_deselected(items=list(marked))
+        items[:] = [item for item in items if item not in marked]
 
 
 def unexpected_skips(config: pytest.Config) -> list[str]:

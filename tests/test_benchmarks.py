@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 RUN = Path(__file__).parents[1] / "benchmarks" / "run.py"
 
 
+@pytest.mark.slow
 def test_a_run_of_one_case_writes_both_tables_and_every_run(tmp_path: Path) -> None:
     """`--only startup` prints the page that it writes, with a row for each contender, and keeps the single runs."""
     command = [sys.executable, str(RUN), "--only", "startup", "--runs", "2", "--output", str(tmp_path), "--data", str(tmp_path / "data")]

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 from typer.testing import CliRunner
 
 import dataset_doctor as dd
@@ -39,6 +40,7 @@ def build() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_generated_parts_are_current() -> None:
     """What the pages copy from the program is what the program prints today."""
     done = subprocess.run([sys.executable, "docs/build.py", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=300)
@@ -153,7 +155,14 @@ def test_every_page_can_be_reached(page: Path) -> None:
 PYTHON = [(page, block) for page in PAGES for block in re.findall(r"^```pycon\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)]
 
 
-@pytest.mark.parametrize(("page", "block"), PYTHON, ids=[f"{page_id(page)}-{n}" for n, (page, _) in enumerate(PYTHON)])
+def example(number: int, page: Path, block: str) -> ParameterSet:
+    """Give an example as parameters, marked where its page is about PyTorch."""
+    return pytest.param(
+        page, block, id=f"{page_id(page)}-{number}", marks=pytest.mark.train if page.stem in ("losses", "samplers", "verify") else ()
+    )
+
+
+@pytest.mark.parametrize(("page", "block"), [example(number, *found) for number, found in enumerate(PYTHON)])
 def test_python_examples_run(page: Path, block: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Examples in Python print what the page says, from a clone's root."""
     monkeypatch.chdir(ROOT)

@@ -18,6 +18,7 @@ CLASSES = ("car", "truck", "bicycle", "person", "sign")
 Boxes = Counter[tuple[str, str, tuple[int, ...]]]
 
 
+@pytest.mark.slow
 def test_make_draws_the_committed_fixtures() -> None:
     """Drawing the fixtures anew gives the same labels, lists and picture sizes."""
     run = subprocess.run([sys.executable, FIXTURES / "make.py", "--check"], capture_output=True, text=True, check=False)

@@ -189,6 +189,7 @@ def test_odd_names_go_through_a_baseline(broken: Path, tmp_path: Path) -> None:
     assert judged.known == len(names)
 
 
+@pytest.mark.slow
 def test_a_million_places(tmp_path: Path, broken: Path) -> None:
     """Noting, writing, reading and comparing a million places takes seconds, and the file stays below the limit."""
     finding = boxes(*(Place(f"labels/train/{at // 4:07}.txt", at, image=f"images/train/{at // 4:07}.jpg") for at in range(1_000_000)))

@@ -250,6 +250,7 @@ def test_what_is_wrong_is_said_with_its_place(name: str, tmp_path: Path) -> None
     assert any(f["severity"] == "error" and f["locations"][0]["file"] for f in report["findings"])
 
 
+@pytest.mark.slow
 def test_modules_in_the_current_folder_are_not_imported(tmp_path: Path) -> None:
     """Started inside a dataset, `python -m` and the processes it starts take no module from there."""
     yolo(tmp_path)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import dataset_doctor
 from dataset_doctor.formats import FORMATS
 
@@ -92,6 +94,7 @@ def test_public_names_are_sorted_and_there() -> None:
     assert all(hasattr(dataset_doctor, name) for name in dataset_doctor.__all__)
 
 
+@pytest.mark.train
 def test_no_submodule_takes_a_public_name() -> None:
     """Importing the modules leaves `dd.audit`, `dd.split` and `dd.verify` the functions that they are."""
     code = (

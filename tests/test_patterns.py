@@ -293,6 +293,7 @@ def test_every_pattern_is_linear() -> None:
     assert not [(*pattern, weak) for pattern in found if (weak := weakness(*pattern))]
 
 
+@pytest.mark.slow
 def test_attacks_find_what_they_should() -> None:
     """The usual kinds of catastrophic patterns are found, sound ones pass."""
     bad = [
@@ -309,6 +310,7 @@ def test_attacks_find_what_they_should() -> None:
     assert not any(weakness("", pattern, 0, method) for pattern, method in good)
 
 
+@pytest.mark.slow
 def test_every_use_of_re_is_seen() -> None:
     """`re` is called by its name alone, so that the search above misses nothing."""
     for file in sorted(PACKAGE.rglob("*.py")):

@@ -101,6 +101,7 @@ IMAGES, LABELS = (".jpg", ".png"), (".json", ".txt", ".xml", ".yaml")
 
 
 @pytest.mark.parametrize(("name", "source"), RUNS)
+@pytest.mark.slow(but="convert-coco")
 def test_a_source_that_changes_is_refused_or_does_no_harm(name: str, source: str, tmp_path: Path) -> None:
     """Images or labels are exchanged once the dataset is read, or as its images are written."""
     refused = []

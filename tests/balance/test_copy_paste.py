@@ -278,6 +278,7 @@ def shown(outlines: Outlines, row: int) -> NDArray[np.bool_]:
     return np.asarray(codec.decode(runs)) != 0
 
 
+@pytest.mark.slow
 def test_the_audit_finds_nothing_new(tmp_path: Path) -> None:
     """Images made from one image are stated repeats, and their labels are as sound as those they come from."""
     source = read(coco(tmp_path / "in", scenes(cars=20, stars=6)))
@@ -325,6 +326,7 @@ def crowded(draw_from: st.DrawFn) -> Dataset:
 @given(
     dataset=crowded(), seed=st.integers(0, 3), target=st.sampled_from(["sqrt", "uniform", "floor:9"]), budget=st.sampled_from([1, 1.5, 4])
 )
+@pytest.mark.slow
 def test_pastes_keep_the_rules(pictures: Path, dataset: Dataset, seed: int, target: str, budget: float) -> None:
     """No box is covered by more than a quarter, none leaves its image, and pastes keep apart; the plan is what comes out."""
     dataset = dataclasses.replace(dataset, root=pictures)

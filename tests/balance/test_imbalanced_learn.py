@@ -36,6 +36,7 @@ def after(dataset: Dataset, method: str, **options: object) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("name", sorted(imbalanced_learn.NAMES))
+@pytest.mark.slow(but="SMOTE")
 def test_every_sampler_keeps_the_limits(pictures: Dataset, name: str) -> None:
     """Deterministic, within budget and repeats, no class lost; what drops does not repeat."""
     plan, again = (rebalance(pictures, method=f"imblearn:{name}", target="uniform", seed=3) for _ in range(2))

@@ -88,6 +88,7 @@ def names(asked: Demand) -> list[str]:
 
 @settings(max_examples=300, deadline=None)
 @given(asked=small())
+@pytest.mark.slow
 def test_the_cheapest_epoch_lies_between_the_bound_and_what_rounding_adds(asked: Demand) -> None:
     """Bound ≤ best of all choices ≤ achieved; rounding adds less than one image a class, and where it adds less than one, it is the best."""
     best = with_floors(asked, floors_of(asked)).sum(axis=1).min()
@@ -156,6 +157,7 @@ def test_a_length_that_no_epoch_has_proves_nothing_by_rounding() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(asked=small())
+@pytest.mark.slow
 def test_no_choice_within_the_budget_is_more_varied_than_the_bound(asked: Demand) -> None:
     """Of all choices that meet the floors, lowered where the budget asks for it; and what was found is one of them."""
     problem = problem_of(asked)
@@ -468,6 +470,7 @@ def test_the_parts_of_the_search_agree() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(asked=small())
+@pytest.mark.slow
 def test_exchanges_keep_the_floors_and_the_length_and_never_lower_the_share(asked: Demand) -> None:
     """From the epoch that rounding gave to one that no single exchange betters."""
     problem = problem_of(asked)

@@ -70,6 +70,7 @@ def demands(draw: st.DrawFn, name: str) -> tuple[Demand, Demand]:
 @EVERY
 @settings(deadline=None)
 @given(data=st.data())
+@pytest.mark.slow(but="random")
 def test_every_sampler_keeps_the_contract(name: str, data: st.DataObject) -> None:
     """Whole repeats within the limits, the same for the same seed; no class is lost, empty images stay, the input is not touched."""
     first, second = data.draw(demands(name))

@@ -238,6 +238,7 @@ TOO = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.slow(but="folder")
 def test_good_photos_cause_no_finding(tmp_path: Path, layout: str) -> None:
     """Sixty photos in each layout are left in peace."""
     LAYOUTS[layout](tmp_path / "data", good())
@@ -245,6 +246,7 @@ def test_good_photos_cause_no_finding(tmp_path: Path, layout: str) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.slow(but="yolo")
 def test_bad_pictures_are_found_where_they_are(tmp_path: Path, layout: str) -> None:
     """Each of 35 planted files is named by its finding, and no good photo by any."""
     bad = planted()
@@ -294,6 +296,7 @@ FAINT = {
 """Strengths that need not be found."""
 
 
+@pytest.mark.slow
 def test_flaws_of_the_comparison_are_found(tmp_path: Path, comparison: ModuleType, large_photos: list[bytes]) -> None:
     """Of each kind and strength in the table of benchmarks/RESULTS.md that is not faint all are found, and no good photo is flagged."""
     for kind in comparison.KINDS:

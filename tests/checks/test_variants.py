@@ -67,6 +67,7 @@ LEFT_ALONE = ("light x 0.5", "night", "fog", "snow", "out of focus 1 %", "shallo
               "sepia", "colour x 0.5", "one colour left")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_flaws_are_found_and_ordinary_kinds_left_alone(tmp_path: Path, variants: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """All four photos of each kind of flaw are flagged for it and for nothing else, none of other kinds, and no photo beside them."""
     files = []

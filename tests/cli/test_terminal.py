@@ -82,6 +82,7 @@ def of_its_suite(command: str, *more: str) -> ParameterSet:
 
 
 @pytest.mark.parametrize("command", [of_its_suite(command) for command in COMMANDS])
+@pytest.mark.slow(but="audit")
 def test_a_command_shows_how_far_it_has_come(command: str, data: dict[str, Path], tmp_path: Path) -> None:
     """With an empty cache and with a full one: a bar with its rate and the time left, of which nothing stays on the screen."""
     for when in ("cold", "warm"):
@@ -99,6 +100,7 @@ def test_a_command_shows_how_far_it_has_come(command: str, data: dict[str, Path]
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.slow(but="40")
 def test_the_bar_fits_the_window(columns: int, data: dict[str, Path], tmp_path: Path) -> None:
     """No frame of it is wider than the terminal, which would leave its beginning on the screen; where it is narrow, the figures stay."""
     shown = in_terminal("audit", data["many"], "--fail-on", "never", columns=columns, before=AT_ONCE, DATASET_DOCTOR_CACHE=str(tmp_path))
@@ -149,6 +151,7 @@ IMPORTS = (
 
 
 @pytest.mark.parametrize(("command", "module"), [of_its_suite(*pair) for pair in IMPORTS])
+@pytest.mark.slow(but="audit-numpy")
 def test_ctrl_c_while_something_is_imported(command: str, module: str, data: dict[str, Path], tmp_path: Path) -> None:
     """From the first import on it is one line and exit code 130, also where a library makes another error of it."""
     shown = in_terminal(*words(command, data, tmp_path / "new"), before=waiting_at_import(module), press=lambda text: READY in text)
@@ -172,6 +175,7 @@ STAGES = (
 
 
 @pytest.mark.parametrize(("command", "stage"), [of_its_suite(*pair) for pair in STAGES])
+@pytest.mark.slow(but="split-Writing")
 def test_ctrl_c_while_the_bar_shows(command: str, stage: str, data: dict[str, Path], tmp_path: Path) -> None:
     """At every stage: the bar goes, the cursor comes back, no process and no half-written folder stays."""
     target = tmp_path / "out" / "new"

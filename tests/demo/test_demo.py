@@ -139,6 +139,7 @@ def test_it_stays_small(written: Written) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.slow(but="coco")
 def test_two_runs_give_the_same_bytes(form: str, written: Written, tmp_path: Path) -> None:
     """Another process, another folder, another hash seed: the same files."""
     done = run_alone("demo", tmp_path / "again", "--format", form, PYTHONHASHSEED="7")

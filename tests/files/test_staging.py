@@ -128,6 +128,7 @@ def test_a_name_that_only_looks_like_a_leftover_stays(tmp_path: Path) -> None:
     assert len(left(tmp_path)) == 2 and (tmp_path / "mine").is_dir()
 
 
+@pytest.mark.slow
 def test_a_command_killed_at_any_step_leaves_the_old_or_the_new(tmp_path: Path) -> None:
     """The same for the writing of a dataset, as it reads, copies, reads back and replaces."""
     source, out = tmp_path / "in", tmp_path / "out"

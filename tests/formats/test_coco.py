@@ -692,6 +692,7 @@ HEAD = b'{"images":[{"id":1,"file_name":"a.jpg"}],"categories":[],"annotations":
     [b"{", b"[", b'{"a":', b',{"a":[', b',{"a":"x', b'"', b"\\", b",", b"]", b"}", b"}{", b"[{", b"{},", b"\n", b"\xff", b"9", b'],"annotations":[',
      b'],"a":[],', b'{"id":1,"image_id":1,"bbox":[1,2,3,4],', b'{"id":1,"image_id":1,"x":NaN},', b'},{"id":1,"image_id":1'],
 )  # fmt: skip
+@pytest.mark.slow
 def test_crafted_file_takes_no_longer_than_its_size_allows(tmp_path: Path, pattern: bytes) -> None:
     """A megabyte of anything is read in seconds, without an exception."""
     started = time.perf_counter()

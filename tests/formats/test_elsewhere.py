@@ -39,6 +39,7 @@ def park(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("source", "options", "mode"), [
     ("yolo", (), "list"), ("voc", ("--to", "coco"), "list"), ("coco", (), "symlink"), ("folder", (), "symlink"), ("voc", (), "hardlink"),
 ])  # fmt: skip
+@pytest.mark.slow(but="yolo-options0-list")
 def test_what_lists_and_links_lead_to_is_read(park: Path, tmp_path: Path, source: str, options: tuple[str, ...], mode: str) -> None:
     """As an audit counts it, so do the commands that take it up again, and a copy of what was copied from it."""
     (tmp_path / "here").mkdir()
@@ -63,6 +64,7 @@ def test_what_lists_and_links_lead_to_is_read(park: Path, tmp_path: Path, source
 
 
 @pytest.mark.parametrize("format", ["yolo", "coco"])
+@pytest.mark.slow
 def test_a_list_of_a_list_keeps_its_repeats(park: Path, tmp_path: Path, format: str) -> None:
     """Images that are shown several times count so; the files are those of the first source."""
     shutil.copytree(park / format / "clean", tmp_path / "source")
@@ -75,6 +77,7 @@ def test_a_list_of_a_list_keeps_its_repeats(park: Path, tmp_path: Path, format: 
     assert sizes[0]["distinct"] == sizes[1]["distinct"] and sizes[1]["errors"] == []
 
 
+@pytest.mark.slow
 def test_a_list_whose_source_is_gone_says_so(park: Path, tmp_path: Path) -> None:
     """And what to do; with the folder named, or both moved together, all is read again."""
     (tmp_path / "a").mkdir()

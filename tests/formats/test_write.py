@@ -522,6 +522,7 @@ print(json.dumps(told))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_a_whole_dataset(tmp_path: Path) -> None:
     """Killed at 50 random moments while it replaces a dataset over and over: a whole one is there, the source is as before, leftovers go."""
     shutil.copytree(FIXTURES / "coco", tmp_path / "in")
@@ -541,6 +542,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_dataset(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("source", "target"), SAME)
+@pytest.mark.slow(but="coco-coco")
 def test_stated_repeats_are_no_findings(tmp_path: Path, source: str, target: str) -> None:
     """An audit of an oversampled dataset, pixels included, finds nothing about copies, and tells images from pictures."""
     dataset = read(FIXTURES / source)

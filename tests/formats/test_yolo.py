@@ -723,6 +723,7 @@ def test_odd_encodings(tmp_path: Path, data: bytes, n: int, problem: str) -> Non
     ],
     ids=["10M blank lines", "1M rows", "50 MB line", "50 MB number", "50 MB of blanks", "1M bad lines", "1M odd lines", "every other"],
 )
+@pytest.mark.slow
 def test_large_hostile_files_take_linear_time(tmp_path: Path, data: bytes, n: int) -> None:
     """Huge files are read or reported in seconds."""
     plant(tmp_path, {"images/a.jpg": None, "labels/a.txt": data, "data.yaml": "train: images\nnc: 1\n"})
@@ -734,6 +735,7 @@ def test_large_hostile_files_take_linear_time(tmp_path: Path, data: bytes, n: in
     assert n or dataset.images.label_state[0] != LabelState.UNLABELED
 
 
+@pytest.mark.slow
 def test_a_million_bad_lines_are_counted_exactly(tmp_path: Path) -> None:
     """A million bad lines a file are a problem each, the first thousand with a reason; what is beyond is one problem with its number."""
     dataset = rows(tmp_path, "x\n" * 1_000_010)
@@ -790,6 +792,7 @@ def test_random_edits_of_configurations_never_raise(edits: list[tuple[str, int, 
             assert YOLO.read(tree, candidate).n_images <= 3
 
 
+@pytest.mark.slow
 def test_repeated_folders_and_long_lists_of_missing_files_stay_cheap(tmp_path: Path) -> None:
     """A split that names one folder 50,000 times, or a list of 200,000 files that are not here, is read in seconds."""
     plant(tmp_path, {f"images/{number}.jpg": None for number in range(50)} | {"labels/1.txt": BOX})

@@ -10,7 +10,7 @@ from tests.fuzz.cases import FORMATS, Failure, damaged, minimised, run
 CASES = 75
 
 
-@pytest.mark.parametrize("part", range(3))
+@pytest.mark.parametrize("part", [pytest.param(part, marks=pytest.mark.slow if part else ()) for part in range(3)])
 @pytest.mark.parametrize("format", FORMATS)
 def test_damaged_datasets_keep_the_laws(format: str, part: int) -> None:
     """No exception, nothing lost in silence, the source as it was, standard JSON, and what is written reads back as planned."""
@@ -26,6 +26,7 @@ def test_a_seed_is_always_the_same_case() -> None:
         assert len({str(damaged(format, seed)) for seed in range(40)}) > 35
 
 
+@pytest.mark.slow
 def test_a_fault_is_found_and_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted exception on empty image files is a failure, of which little more than such a file is left."""
 

@@ -119,6 +119,7 @@ def has_treatments(report: Report) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FIXTURES.iterdir() if path.is_dir()))
+@pytest.mark.slow(but="coco-broken")
 def test_advice_on_the_fixtures(name: str, desk: Path) -> None:
     """Good and broken datasets of every format."""
     shutil.copytree(FIXTURES / name, desk / "data" / name)
@@ -130,6 +131,7 @@ def test_advice_on_the_fixtures(name: str, desk: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["coco", "voc", "yolo", "folder"])
+@pytest.mark.slow
 def test_advice_on_all_defects_at_once(form: str, desk: Path) -> None:
     """A dataset with nearly every defect there is."""
     assert invoke("demo", "park", "--format", form)[0] == 0
@@ -165,6 +167,7 @@ def beside(desk: Path) -> Iterator[tuple[str, list[str], str]]:
 
 
 @pytest.mark.parametrize("way", range(9))
+@pytest.mark.slow(but="0")
 def test_commands_name_the_dataset_as_the_user_did(way: int, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Paths stay as given and are quoted, options that reading takes are repeated, and the result lies where nothing is, outside the dataset."""
     park = desk / 'it\'s a "park" $HOME'

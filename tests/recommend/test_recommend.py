@@ -147,6 +147,7 @@ def with_pictures(dataset: Dataset, folder: Path) -> Dataset:
 
 @settings(max_examples=60, deadline=None)
 @given(dataset=datasets())
+@pytest.mark.slow
 def test_laws(dataset: Dataset) -> None:
     """Whatever the dataset: known actions and commands, consecutive ids, finite numbers, and `before` as the statistics count."""
     tables = statistics(dataset)

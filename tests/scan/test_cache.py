@@ -39,6 +39,7 @@ def pictures(n: int) -> dict[str, bytes]:
     return {f"{i:03}.jpg": encoded(photo(i)) for i in range(n)}
 
 
+@pytest.mark.slow
 def test_a_second_scan_opens_no_image(tmp_path: Path) -> None:
     """It starts no worker and opens no file of the dataset, and says the same, pixel hashes included."""
     files = pictures(3)
@@ -97,6 +98,7 @@ def test_another_file_of_the_same_name_and_size_is_not_taken_for_it(tmp_path: Pa
     assert same(second, scan(other, cache=None))
 
 
+@pytest.mark.slow
 def test_a_killed_scan_is_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After `kill -9` of the process, what was found before is not looked for again, and the result is as of one scan."""
     dataset = folder_of(
@@ -116,6 +118,7 @@ def test_a_killed_scan_is_taken_up_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert same(pixels, scan(dataset, cache=None))
 
 
+@pytest.mark.slow
 def test_two_scans_at_once(tmp_path: Path) -> None:
     """They share a cache, both succeed, and the cache is whole afterwards."""
     dataset = folder_of(tmp_path / "data", pictures(60))
@@ -136,6 +139,7 @@ def test_two_scans_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["text", "middle", "foreign", "folder", "zeros"])
+@pytest.mark.slow(but="foreign")
 def test_a_cache_that_is_damaged_or_foreign(tmp_path: Path, damage: str) -> None:
     """It costs a warning and time; a file that is not ours is kept under another name."""
     dataset = folder_of(tmp_path / "data", pictures(12))
@@ -177,6 +181,7 @@ def test_values_that_are_too_short_are_not_believed(tmp_path: Path) -> None:
     assert same(scan(dataset, cache=tmp_path / "cache"), expected)
 
 
+@pytest.mark.slow
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The scan goes on, with one warning."""
     dataset = folder_of(tmp_path / "data", {f"{i:03}.png": encoded(photo(i, 16, 16), "PNG") for i in range(60)})
@@ -230,6 +235,7 @@ def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_folder() == Path("/home/me/.cache/dataset-doctor-vision")
 
 
+@pytest.mark.slow
 def test_the_cache_forgets_what_was_used_longest_ago(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over its limit, files of the oldest day go first; those that were asked for again today stay."""
     old = folder_of(tmp_path / "old", pictures(90))

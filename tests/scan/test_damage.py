@@ -53,6 +53,7 @@ def what_full_decoders_say(data: bytes, capfd: pytest.CaptureFixture[str]) -> tu
     return said, bool(said) or not fine
 
 
+@pytest.mark.slow
 def test_a_reduced_decode_finds_what_full_decodes_find(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Of 96 damaged JPEGs of all kinds and scales, those of which Pillow or OpenCV complain in full are found, with the same words."""
     chance = random.Random(20)

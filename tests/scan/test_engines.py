@@ -33,18 +33,19 @@ def lost(outcome: Outcome) -> str:
     return outcome.reason
 
 
+@pytest.mark.slow
 def test_a_file_that_kills_or_stalls_its_worker_is_the_only_one_lost(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A crash, a hang, an exception, too much memory and noise on stdout each cost one file, and nothing reaches the terminal."""
-    monkeypatch.setattr(_engines, "SECONDS_A_FILE", 2.0)
+    monkeypatch.setattr(_engines, "SECONDS_A_FILE", 10.0)
     names = ["/a", "/crash1", "/b", "/crash2", "/c", "/hang", "/d", "/fail", "/e", "/noisy", "/f", "/hungry", "/g", "/crash3"]
     with closing(Local(2)) as engine:
         outcomes = run(engine, names)
     assert {name: outcomes[name] for name in ("/a", "/b", "/c", "/d", "/e", "/f", "/g")} == {f"/{c}": c.encode() for c in "abcdefg"}
     assert outcomes["/noisy"] == b"noisy"
     assert all("crashed" in lost(outcomes[f"/crash{i}"]) for i in (1, 2, 3))
-    assert lost(outcomes["/hang"]) == "not done after 2 seconds"
+    assert lost(outcomes["/hang"]) == "not done after 10 seconds"
     assert lost(outcomes["/fail"]) == "ValueError: no such luck"
     assert lost(outcomes["/hungry"]) == "not enough memory"
     assert capfd.readouterr() == ("", "")
@@ -181,6 +182,7 @@ def _alive(group: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_no_process_and_keeps_what_was_found(tmp_path: Path) -> None:
     """SIGINT ends a scan with KeyboardInterrupt, its workers with it; the next scan takes up where it was."""
     folder_of(

@@ -353,6 +353,7 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @pytest.mark.parametrize("size", [(320, 240), (32, 32)], ids=["photo", "32 px"])
+@pytest.mark.slow
 def test_changed_copies_are_found_among_others(tmp_path: Path, size: tuple[int, int]) -> None:
     """Each kind of copy is joined with its original, of small images too, and with nothing else."""
     files, wanted = {}, []

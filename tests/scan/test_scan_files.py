@@ -361,6 +361,7 @@ def hostile(draw: st.DrawFn) -> bytes:
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(hostile(), min_size=20, max_size=40))
+@pytest.mark.slow
 def test_random_bytes_never_raise(tmp_path: Path, files: list[bytes]) -> None:
     """Whatever is in the files, each has a row with a state, and one with an error unless it is sound."""
     for number, data in enumerate(files):

@@ -311,6 +311,7 @@ def test_iterative_stratification_is_that_of_the_paper(seed: int) -> None:
 
 
 @pytest.mark.parametrize(("n", "n_classes", "seed"), [(1000, 20, 0), (1000, 20, 1), (1000, 20, 2), (4000, 60, 0)])
+@pytest.mark.slow
 def test_it_is_nearer_to_the_whole_than_a_random_split_and_iterative_stratification(n: int, n_classes: int, seed: int) -> None:
     """On a long-tailed dataset all three figures are at most those of iterative stratification, and far below a random split's."""
     ours, random, iterative = split(random_dataset(n, n_classes, seed), group_by="none", seed=seed).quality
@@ -586,6 +587,7 @@ def write_coco(root: Path, images: list[tuple[str, int, int]]) -> None:
 
 @settings(max_examples=6, deadline=None)
 @given(images=related(), target=st.sampled_from(["coco", "yolo", "voc"]), ratios=st.sampled_from(RATIOS[:2]))
+@pytest.mark.slow
 def test_after_a_split_no_check_of_leakage_flags_anything(
     tmp_path_factory: pytest.TempPathFactory, images: list[tuple[str, int, int]], target: str, ratios: tuple[float, ...]
 ) -> None:

@@ -35,6 +35,7 @@ def judged(outcomes: dict[str, list[Predictions]], **options: int) -> Judged:
 
 
 @pytest.mark.parametrize("seeds", [3, 10])
+@pytest.mark.slow
 def test_arms_that_do_not_differ_are_rarely_told_apart(seeds: int) -> None:
     """Of 200 comparisons of alike arms at most 5 % (and the luck of 200 draws) find anything, overall or in any class."""
     rng = np.random.default_rng(7)

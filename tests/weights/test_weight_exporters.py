@@ -67,6 +67,7 @@ def test_names_change_nothing_but_literals(name: str, suffix: str) -> None:
     assert set(HOSTILE) <= set(literals)
 
 
+@pytest.mark.train
 def test_a_name_that_is_no_text_can_be_written_everywhere() -> None:
     """A folder's name with a byte that is not UTF-8 becomes an escape."""
     weighed = dataclasses.replace(dd.weigh(holding(9, 1)), classes=("a\udc80", "b"))
