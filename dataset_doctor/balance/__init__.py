@@ -135,7 +135,8 @@ def rebalance(
     _check_together(asked)
     if sampler.run is None:
         return _pasted(asked)
-    demand = asked.aimed() if sampler.aims else plain
+    aimed = asked.aimed()  # a target that cannot be read is refused, also where the sampler does not look at it
+    demand = aimed if sampler.aims else plain
     repeats, certificate, sampler_notes = _sampled(asked, demand)
     first_notes = [*notes, *sampler_notes]
     notes = _rule_notes(asked, repeats)

@@ -1,6 +1,7 @@
 """weights: count, weigh, show, write."""
 
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,27 +17,31 @@ from dataset_doctor.cli.options import (
     JsonOption,
     from_command_line,
     say,
+    takes,
 )
 
 SchemeChoice = Literal["uniform", "inverse", "balanced", "sqrt", "power", "median", "effective", "enet"]
 TRAINERS = "torch|torchvision|ultralytics|yolov5|mmdet|detectron2|keras|hf|sklearn"
 
 
-def weights(
-    context: typer.Context,
-    dataset: Dataset,
-    scheme: Annotated[SchemeChoice, typer.Option("--scheme", help="How counts become weights.")] = "inverse",
+@dataclass(frozen=True)
+class Options:
+    """What the command is asked."""
+
+    context: typer.Context
+    dataset: Dataset
+    scheme: Annotated[SchemeChoice, typer.Option("--scheme", help="How counts become weights.")] = "inverse"
     beta: Annotated[
         float | None,
         typer.Option("--beta", metavar="B", help="For effective, 0 to 1; by default 1 - 1/median count.", show_default=False),
-    ] = None,
+    ] = None
     power: Annotated[
         float | None,
         typer.Option("--power", metavar="G", help="For power: 0 gives equal weights, 1 those of inverse.", show_default=False),
-    ] = None,
+    ] = None
     cap: Annotated[
         float | None, typer.Option("--cap", metavar="C", help="Bound of the largest weight ÷ the smallest.", show_default=False)
-    ] = None,
+    ] = None
     normalize: Annotated[
         Literal["none", "mean", "sample"] | None,
         typer.Option(
@@ -44,17 +49,17 @@ def weights(
             help="Make the weights of the classes (mean) or of the labels (sample) average 1; by default none, with --for sample.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     count: Annotated[
         Literal["instances", "images", "area"], typer.Option("--count", help="What is counted: labels, images that hold the class, pixels.")
-    ] = "instances",
+    ] = "instances"
     split: Annotated[
         str | None, typer.Option("--split", metavar="NAME", help="The split to count; by default train.", show_default=False)
-    ] = None,
+    ] = None
     after: Annotated[
         Path | None,
         typer.Option("--after", metavar="FILE", help="A plan or manifest of rebalance: weigh what it leaves.", show_default=False),
-    ] = None,
+    ] = None
     trainer: Annotated[
         str | None,
         typer.Option(
@@ -64,18 +69,21 @@ def weights(
             " Ultralytics.",
             show_default=False,
         ),
-    ] = None,
+    ] = None
     output: Annotated[
         list[Path],
         typer.Option("-o", "--output", metavar="FILE", help="Write .json, .yaml, .csv, .npy, .pt, or the file of --for. May be repeated."),
-    ] = [],  # noqa: B006 (typer copies it)
-    json: JsonOption = False,
-    format: FormatOption = None,
-    images: ImagesOption = None,
-    classes: ClassesOption = None,
-    config: ConfigOption = None,
-    debug: DebugOption = False,
-) -> None:
+    ] = field(default_factory=list)
+    json: JsonOption = False
+    format: FormatOption = None
+    images: ImagesOption = None
+    classes: ClassesOption = None
+    config: ConfigOption = None
+    debug: DebugOption = False
+
+
+@takes(Options)
+def weights(asked: Options) -> None:
     """Weigh the classes of a dataset by how many labels each has, for a loss or a sampler.
 
     A class without labels gets weight 1 and a warning. With --for and no file for it, the trainer's file alone is printed.
@@ -92,27 +100,28 @@ def weights(
     from dataset_doctor.weights import SCHEMES, export, find_trainer
     from dataset_doctor.weights import weights as weigh
 
-    trainer = None if trainer is None else find_trainer(trainer)
-    weight_files.check_targets(output, trainer)
+    trainer = None if asked.trainer is None else find_trainer(asked.trainer)
+    weight_files.check_targets(asked.output, trainer)
     # A number in the configuration is for the scheme in the configuration.
     chosen: dict[str, Any] = {
         name: value
-        for name, value in (("beta", beta), ("power", power))
-        if SCHEMES[scheme].parameter == name or from_command_line(context, name)
+        for name, value in (("beta", asked.beta), ("power", asked.power))
+        if SCHEMES[asked.scheme].parameter == name or from_command_line(asked.context, name)
     }
     with ProgressBar() as progress:
-        columns = read(dataset, format, images=images, classes=classes, progress=progress)
-    weighed = weigh(columns, scheme, trainer=trainer, normalize=normalize, after=after, cap=cap, count=count, split=split, **chosen)
-    for path in output:
+        columns = read(asked.dataset, asked.format, images=asked.images, classes=asked.classes, progress=progress)
+    how = {name: getattr(asked, name) for name in ("normalize", "after", "cap", "count", "split")}
+    weighed = weigh(columns, asked.scheme, trainer=trainer, **how, **chosen)
+    for path in asked.output:
         weight_files.save(weighed, path, root=str(columns.root), trainer=trainer)
-    is_written = any(weight_files.is_export(path, trainer) for path in output)
-    if json:
+    is_written = any(weight_files.is_export(path, trainer) for path in asked.output)
+    if asked.json:
         sys.stdout.write(document(weight_files.plain(weighed, trainer)))
     elif trainer is not None and not is_written:
         text = export(trainer, weighed)
         sys.stdout.write(text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding))
     else:
-        show(weighed, Console(), name=dataset, options=_given(context), written=output)
+        show(weighed, Console(), name=asked.dataset, options=_given(asked.context), written=asked.output)
         return
     for warning in weighed.warnings:
         say(warning)
