@@ -92,6 +92,10 @@ def test_a_parameter_becomes_an_option(error: UsageError, argument: str, option:
         (["audit", ".", "--json=1"], "--json takes no value."),
         (["rebalance", "a"], "OUT is missing."),
         (["explain", "DD2O1"], "Did you mean DD201?"),
+        (
+            ["audit", str(ROOT / "fixtures/voc/JPEGImages")],
+            "The folder Annotations beside JPEGImages may hold its labels: dataset-doctor audit",
+        ),
         (["rebalance", str(ROOT / "fixtures/yolo"), "out", "--allow-errors", "--budget", "-1"], "--budget must be positive, got -1."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

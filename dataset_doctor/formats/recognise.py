@@ -105,7 +105,17 @@ def _nothing_here(formats: Formats, tree: Tree, only: str | None, format: str | 
     looked = f"Looked for {', '.join(kinds)} and {last}."
     if not tree.images:
         return DatasetNotFound(f"no dataset here: {what} holds neither images nor {kind}.", looked)
-    return DatasetNotFound(
-        f"no dataset here: {what} holds {plural(len(tree.images), 'image')} and no {kind}.",
-        f"{looked} Labels elsewhere? Give their folder, and `images={shlex.quote(str(tree.root))}`.",
-    )
+    parent, name = os.path.split(str(tree.root))
+    hint = f"{looked} Labels elsewhere? Give their folder, and `images={shlex.quote(str(tree.root))}`"
+    if beside := next((one for one in _folders(parent) if one.lower() in ("annotations", "labels")), None):
+        command = f"dataset-doctor audit {shlex.quote(operand(os.path.relpath(parent)))}"
+        hint = f"The folder {beside} beside {name} may hold its labels: {command}"
+    return DatasetNotFound(f"no dataset here: {what} holds {plural(len(tree.images), 'image')} and no {kind}.", hint)
+
+
+def _folders(place: str) -> list[str]:
+    """Name the folders in a folder; none where it cannot be read."""
+    try:
+        return sorted(one.name for one in os.scandir(place) if one.is_dir())
+    except OSError:
+        return []
