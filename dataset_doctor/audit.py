@@ -109,6 +109,7 @@ def audit(
     """
     begun = time.perf_counter()
     chosen = _checks(select, ignore)
+    settings = validated(settings or {})
     if near_bits is not None and not 0 <= near_bits <= MOST_BITS:
         raise UsageError(f"`near_bits` must be between 0 and {MOST_BITS}, got {near_bits}.", "Leave it out for what suits the dataset.")
     wanted = policy if isinstance(policy, Policy) else choose_policy(policy, prior)

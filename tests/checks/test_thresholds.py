@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dataset_doctor import checks as package
-from dataset_doctor.audit import audit
+from dataset_doctor.audit import examine
 from dataset_doctor.checks import CHECKS, find_check
 from dataset_doctor.checks.settings import validated
 from dataset_doctor.errors import UsageError
@@ -37,7 +37,7 @@ def report(text: str, settings: Mapping[str, Mapping[str, float]], checks: Seque
     if len(shapes.area) != dataset.n_annotations:
         checks = [check for check in checks if not check.needs_shapes]
     duplicates = find_duplicates(dataset, pixels)
-    return audit(dataset, checks=checks, locations=None, pixels=pixels, duplicates=duplicates, shapes=shapes, settings=settings)
+    return examine(dataset, checks=checks, locations=None, pixels=pixels, duplicates=duplicates, shapes=shapes, settings=settings)
 
 
 def scenes(check: Check) -> list[str]:
@@ -79,6 +79,7 @@ def others(report: Report, check: Check) -> list[tuple[str, int, str]]:
     return [(finding.code, finding.count, finding.message) for finding in report.findings if finding.code != check.code]
 
 
+@pytest.mark.slow
 @BY_NAME
 def test_every_threshold_matters(check: Check, threshold: Threshold) -> None:
     """In some scene, with the others at their defaults or at an extreme, the finding depends on it."""
