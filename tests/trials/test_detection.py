@@ -398,7 +398,7 @@ def test_every_kind_of_arm_is_trained_and_judged(dataset: Dataset) -> None:
         ("model:retinanet", {}, 'model="retinanet" is not a detector'),
         ("weights:sqrt", {"model": "maskrcnn_resnet50_fpn"}, "is not a detector"),
         ("weights:sqrt", {"margin": 0.1}, "are for instances that are cut out"),
-        ("weights:sqrt", {"settings": dataclasses.replace(QUICK, dropout=0.5)}, "dropout has no place"),
+        ("weights:sqrt", {"settings": dataclasses.replace(QUICK, dropout=0.5)}, "dropout is not available"),
         ("weights:sqrt", {"settings": dataclasses.replace(QUICK, compile=True)}, "compile does not work with detectors"),
     ],
 )

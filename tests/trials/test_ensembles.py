@@ -275,8 +275,8 @@ def test_it_is_also_compared_with_the_arm_that_did_best_in_validation() -> None:
 
     both = found["vote of 2 arms"]
     assert both.verdict == "helped"
-    assert both.against_best is not None and both.against_best["arm"] == "good"
-    assert both.against_best["verdict"] == "hurt" and both.against_best["difference"].high < 0
+    assert both.against_best is not None and both.against_best.arm == "good"
+    assert both.against_best.verdict == "hurt" and both.against_best.difference.high < 0
 
 
 def test_which_ensembles_are_made() -> None:

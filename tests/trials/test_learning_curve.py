@@ -161,7 +161,7 @@ def test_nothing_is_said_of_five_times_the_images() -> None:
 
     assert curve.fit is not None and curve.forecast is None
     assert "5,000 images are more than 4 times the 1,000 there are" in curve.said
-    with pytest.raises(UsageError, match="there are 1,000"):
+    with pytest.raises(UsageError, match="at least 1,000"):
         fit_curve(measured(2, 0.4, 0.05), images=500)
 
 
