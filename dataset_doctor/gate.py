@@ -27,6 +27,7 @@ from dataset_doctor.errors import UsageError
 from dataset_doctor.files.progress import Notify, ignored
 from dataset_doctor.files.reading import Unreadable, read_regular
 from dataset_doctor.findings import Finding, PlaceState, Severity
+from dataset_doctor.formats import FORMATS
 
 SCHEMA = "dataset-doctor/baseline"
 SCHEMA_VERSION = 1
@@ -169,6 +170,8 @@ def load(path: Path) -> Baseline:
         file = msgspec.json.decode(content, type=_File)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MemoryError) as error:
         raise UsageError(f"{path} is not a baseline: {str(error)[:200] or 'it needs more memory than there is'}.", _START_AFRESH) from error
+    if file.format not in FORMATS:
+        raise UsageError(f"{path} is not a baseline: the format {file.format} is not known.", _START_AFRESH)
     return Baseline(file.format, tuple(file.images), file.known)
 
 
