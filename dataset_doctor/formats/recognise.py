@@ -69,12 +69,13 @@ def _beside(formats: Formats, tree: Tree, candidates: list[Candidate]) -> list[C
     roots = {c.root for c in candidates}
     if "" in roots or tree.image_root is not None:
         return []
-    taken = {root.partition("/")[0] for root in roots}
-    taken |= {name.partition("/")[0] for c in candidates for name in (*c.labels, *formats[c.format].claims(tree, c))}
+    others = {name.partition("/")[0] for name in tree.images if "/" in name} - {root.partition("/")[0] for root in roots}
+    if not others:
+        return []
+    others -= {name.partition("/")[0] for c in candidates for name in (*c.labels, *formats[c.format].claims(tree, c))}
     found = []
-    for top in sorted({name.partition("/")[0] for name in tree.images if "/" in name} - taken):
-        part = tree.below(top)
-        found += _candidates(formats, part)
+    for top in sorted(others):
+        found += _candidates(formats, tree.below(top))
     return found
 
 
