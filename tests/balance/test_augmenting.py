@@ -467,7 +467,7 @@ def test_the_command_writes_copies_and_a_sheet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["--augment", "flip", "--preview", "sheet.png"], "is no .jpg"),
+        (["--augment", "flip", "--preview", "sheet.png"], "is not a .jpg"),
         (["--augment", "flip", "--preview", "SOURCE/sheet.jpg"], "lies in the dataset"),
         (["--augment", "flip", "--materialize", "list"], "made anew, and a list brings no image"),
         (["--augment", "flop"], "--augment flop is not known"),
