@@ -184,9 +184,10 @@ DOORS = {
     "report/__init__.py": "reads what the door opened",
     "demo/__init__.py": "reads what the door opened",
     "scan/_worker.py": "pipes of its own",
-    "report/html/_document.py": "the package's own files",
-    "trials/training.py": "its own files, and /proc",
-    "trials/pictures.py": "a temporary file of its own",
+    "report/html/document.py": "the package's own files",
+    "trials/store.py": "its own files",
+    "trials/loop.py": "/proc",
+    "trials/images.py": "a temporary file of its own",
     "cli/app.py": "/dev/null",
 }
 

@@ -78,7 +78,7 @@ def test_arguments_that_cannot_be_used() -> None:
     """Each is refused with a hint."""
     with pytest.raises(UsageError, match="dask"):
         open_engine("dusk", None, None)
-    with pytest.raises(UsageError, match="0 workers"):
+    with pytest.raises(UsageError, match="at least 1, got 0"):
         open_engine("local", 0, None)
     with pytest.raises(UsageError, match="address"):
         open_engine("local", None, "tcp://localhost:1")
