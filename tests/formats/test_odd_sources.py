@@ -320,3 +320,15 @@ def test_lists_of_images_of_one_name_in_two_splits_read_back(tmp_path: Path) -> 
 
     assert len(dataset.splits) == 2
     assert dd.read(tmp_path / "out").images.has_file.tolist() == [True, True]
+
+
+def test_a_list_that_leads_outside_is_left_out(tmp_path: Path) -> None:
+    """It was not followed when the dataset was read, and does not keep it from being written."""
+    label = "<annotation><filename>a.jpg</filename><size><width>64</width><height>48</height></size></annotation>"
+    root = save(tmp_path / "data", {"Annotations/a.xml": label, "ImageSets/Main/val.txt": "a\n"}, ("JPEGImages/a.jpg",))
+    (tmp_path / "elsewhere.txt").write_text("a\n")
+    (root / "ImageSets/Main/train.txt").symlink_to(tmp_path / "elsewhere.txt")
+    out = tmp_path / "out"
+    dd.write(dd.read(root), out, "voc")
+
+    assert sorted(file.name for file in (out / "ImageSets/Main").iterdir()) == ["val.txt"]

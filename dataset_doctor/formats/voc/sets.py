@@ -78,7 +78,10 @@ def copy_lists(dataset: Dataset, names: Sequence[str], xmls: Sequence[Mapping[in
     """
     tree = reopened(dataset.root, dataset.config_files)
     by_folder: dict[str, list[str]] = defaultdict(list)
+    unread = {problem.place.file for problem in dataset.problems if problem.kind == "label-unreadable"}
     for file in dataset.config_files:
+        if file in unread and file in tree.links:
+            continue  # nor could it be read before
         if posixpath.basename(file) == "labelmap.txt":
             stage.write(file, _read(tree, file))
         else:
