@@ -207,11 +207,11 @@ def test_ten_thousand_classes_take_a_fifth_of_a_second() -> None:
     annotations = dataclasses.replace(many.annotations, class_index=np.arange(k, dtype=np.int32))
     many = dataclasses.replace(many, classes=names, annotations=annotations)
     facts = Facts(statistics(many), POLICIES["article"])
-    started = time.perf_counter()
+    started = time.process_time()
 
     advice = recommend(many, facts, ())
 
-    assert time.perf_counter() - started < 1.0  # 0.1 s on a quiet machine
+    assert time.process_time() - started < 1.0  # 0.1 s on a quiet machine
     assert only(advice, "collect").parameters["images"] == 10 * k
 
 
