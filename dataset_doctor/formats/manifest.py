@@ -7,6 +7,7 @@ image several times; it can make nothing else appear or vanish.
 from __future__ import annotations
 
 import dataclasses
+import json
 import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -148,14 +149,24 @@ def document(tree: Tree) -> tuple[Document | None, list[Problem]]:
     if NAME not in tree.known:
         return None, []
     try:
-        found = _DOCUMENT.decode(tree.read_bytes(NAME, MAX_BYTES))
+        found = _decoded(tree.read_bytes(NAME, MAX_BYTES))
     except Unreadable as error:
         return None, [_problem(f"it cannot be read: {error}")]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return None, [_problem("it is no manifest as dataset-doctor writes them; left out")]
     if found.schema != SCHEMA or found.schema_version != 1:
         return None, [_problem("it is a manifest of another kind or version; left out")]
     return found, []
+
+
+def _decoded(data: bytes) -> Document:
+    """Decode a manifest; names that are no UTF-8 stand in it as lone surrogates, which strict readers refuse."""
+    try:
+        return _DOCUMENT.decode(data)
+    except msgspec.DecodeError:
+        if b"\\ud" not in data:
+            raise
+        return msgspec.convert(json.loads(data), Document)
 
 
 def _stated(tree: Tree) -> tuple[Stated | None, list[Problem]]:

@@ -332,3 +332,15 @@ def test_a_list_that_leads_outside_is_left_out(tmp_path: Path) -> None:
     dd.write(dd.read(root), out, "voc")
 
     assert sorted(file.name for file in (out / "ImageSets/Main").iterdir()) == ["val.txt"]
+
+
+def test_a_manifest_that_names_a_file_without_utf8_is_read(tmp_path: Path) -> None:
+    """Its repeats count, whatever bytes another image's name is made of."""
+    entries = [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}, {"id": 2, "file_name": "\udcff.jpg", "width": 64, "height": 48}]
+    records = [{"id": n, "image_id": 1 + (n > 3), "category_id": 1 + (n > 3), **SQUARE} for n in (1, 2, 3, 4)]
+    whole = document(images=entries, annotations=records, categories=[{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}])
+    dataset = dd.read(save(tmp_path / "data", {"instances.json": whole}))
+    treated = dd.rebalance(dataset, method="oversample", target="uniform").apply(dataset)
+    dd.write(treated, tmp_path / "out", "coco", materialize="list")
+
+    assert dd.read(tmp_path / "out").n_images == treated.n_images > 2
