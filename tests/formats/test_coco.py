@@ -705,10 +705,11 @@ def test_crafted_file_takes_no_longer_than_its_size_allows(tmp_path: Path, patte
 
 @pytest.mark.parametrize("nested", [b"[" * 100_000, b'{"a":' * 100_000, b"[" * 3000 + b"]" * 3000])
 def test_deep_nesting_breaks_one_record_only(tmp_path: Path, nested: bytes) -> None:
-    """No recursion error escapes; records after it count where the nesting ends."""
+    """No recursion error escapes; records after it count where the nesting ends. How deep is too deep depends on the version of Python."""
     dataset = read_text(tmp_path, HEAD + b'{"id":1,"image_id":1,"x":' + nested + b"},\n" + json.dumps(box(2)).encode() + b"]}")
 
-    assert 2 in dataset.annotations.source_id.tolist() and "record-unreadable" in kinds(dataset)
+    ids = dataset.annotations.source_id.tolist()
+    assert 2 in ids and ("record-unreadable" in kinds(dataset)) == (1 not in ids)
 
 
 def test_number_of_too_many_digits_breaks_one_record_only(tmp_path: Path) -> None:

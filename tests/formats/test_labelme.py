@@ -292,6 +292,7 @@ print(json.dumps({p.rsplit("/", 1)[1]: sorted((names[c], *map(float, box)) for c
 """
 
 
+@pytest.mark.trainers
 def test_supervision_reads_the_same(tmp_path: Path) -> None:
     """The boxes and classes of each image, of a dataset with boxes, polygons and groups, and of what is written from COCO."""
     needs("supervision")

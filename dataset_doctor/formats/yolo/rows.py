@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -205,8 +206,10 @@ def _from_text(text: bytes, expected: int) -> NDArray[np.float64] | None:
     if expected == 0:
         return np.zeros(0)
     try:
-        values = np.fromstring(text, dtype=np.float64, sep=" ")
-    except ValueError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)  # what was an error only from NumPy 2.3 on
+            values = np.fromstring(text, dtype=np.float64, sep=" ")
+    except (ValueError, DeprecationWarning):
         return None
     return values if len(values) == expected else None
 
