@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from dataset_doctor.dataset import FormatName
 from dataset_doctor.errors import DatasetNotFound, SeveralDatasets, operand
@@ -33,16 +34,16 @@ def recognise(
     candidates = _candidates(formats, tree, only, format)
     if not candidates:
         raise _nothing_here(formats, tree, only, format)
+    claims_of = functools.cache(lambda candidate: formats[candidate.format].claims(tree, candidate))
     if only is None and format is None:
-        candidates += _beside(formats, tree, candidates)
+        candidates += _beside(formats, tree, candidates, claims_of)
     if len(candidates) == 1:
         return candidates[0], ()
-    claims = {id(c): formats[c.format].claims(tree, c) for c in candidates}
     order = list(formats)
-    ranked = sorted(candidates, key=lambda c: (-len(claims[id(c)]), not c.declared, order.index(c.format), c.root))
+    ranked = sorted(candidates, key=lambda c: (-len(claims_of(c)), not c.declared, order.index(c.format), c.root))
     main, others, apart, small = ranked[0], [], [], []
     for other in ranked[1:]:
-        here, there = claims[id(main)], claims[id(other)]
+        here, there = claims_of(main), claims_of(other)
         smaller = min(len(here), len(there))
         if here & there or (not smaller and _nested(main.root, other.root)):
             others.append(other)
@@ -64,7 +65,7 @@ def _candidates(formats: Formats, tree: Tree, only: str | None = None, format: s
     return labelled or [c for one in asked if one.last_resort for c in one.detect(tree, only)]
 
 
-def _beside(formats: Formats, tree: Tree, candidates: list[Candidate]) -> list[Candidate]:
+def _beside(formats: Formats, tree: Tree, candidates: list[Candidate], claims_of: Callable[[Candidate], frozenset[str]]) -> list[Candidate]:
     """Look for datasets in the folders of the root that have none so far: what lies beside a dataset's folder is none of its own."""
     roots = {c.root for c in candidates}
     if "" in roots or tree.image_root is not None:
@@ -72,7 +73,7 @@ def _beside(formats: Formats, tree: Tree, candidates: list[Candidate]) -> list[C
     others = {name.partition("/")[0] for name in tree.images if "/" in name} - {root.partition("/")[0] for root in roots}
     if not others:
         return []
-    others -= {name.partition("/")[0] for c in candidates for name in (*c.labels, *formats[c.format].claims(tree, c))}
+    others -= {name.partition("/")[0] for c in candidates for name in (*c.labels, *claims_of(c))}
     found = []
     for top in sorted(others):
         found += _candidates(formats, tree.below(top))
